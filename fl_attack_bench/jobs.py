@@ -1,0 +1,119 @@
+"""The jobs that a cell is made of, and the folder that keeps their results.
+
+Training depends on task, defense and seed but not on the attack, so one training serves all attacks of its group. Each
+job's result is kept under a key that hashes all it depends on, published by one rename: a job is done when its folder
+is there, whatever was killed in between.
+
+=============  ================================  ==========================================================
+job            depends on                        its result
+=============  ================================  ==========================================================
+centralised    task, seed                        accuracy of the network trained in one place
+training       task, defense, seed               the trained network, accuracy curve, bytes, guarantee
+timing         task, defense                     seconds of client, defense and server; must run alone
+attack         task, attack, defense, seed       scores and reconstructions at each moment
+=============  ================================  ==========================================================
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from fl_attack_bench import __version__, registry
+from fl_attack_bench.schema import Document
+from fl_attack_bench.suite import Cell, MethodSpec
+
+Kind = Literal["centralised", "training", "timing", "attack"]
+RESULT = "result.json"
+
+
+class Settings(Document):
+    """What a job needs to know of the machine it runs on.
+
+    Args:
+        work: folder of the results.
+        data_dir: where datasets lie.
+        download: whether a missing dataset may be fetched.
+        device: ``cpu`` or ``cuda``.
+        threads: for torch's operations.
+    """
+
+    work: Path
+    data_dir: Path
+    download: bool = False
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 1
+
+
+class Job(Document):
+    """One piece of a cell's work; any cell that needs the same piece names the same job."""
+
+    kind: Kind
+    cell: Cell
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else may run on the machine at the same time."""
+        return self.kind == "timing"
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that the result depends on."""
+        cell = self.cell
+        axes: dict[str, Any] = {
+            "version": __version__,
+            "kind": self.kind,
+            "suite": [cell.suite, cell.suite_version],
+            "task": cell.task.model_dump(mode="json"),
+            "hardware": cell.hardware,
+        }
+        if self.kind != "timing":
+            axes["seed"] = cell.seed
+        if self.kind != "centralised":
+            axes["defense"] = _identity("defense", cell.defense)
+        if self.kind == "attack" and cell.attack is not None:
+            axes["attack"] = _identity("attack", cell.attack)
+        text = json.dumps(axes, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def folder(self, work: Path) -> Path:
+        """Where the result lies, once it is there."""
+        return work / self.kind / self.key
+
+    def done(self, work: Path) -> bool:
+        """Whether the result is there."""
+        return (self.folder(work) / RESULT).is_file()
+
+
+def of(cell: Cell) -> list[Job]:
+    """The jobs of a cell, each behind those it needs."""
+    kinds: list[Kind] = []
+    if cell.task.training is not None:
+        kinds += ["centralised", "training", "timing"]
+    if cell.task.victims is not None:
+        kinds.append("attack")
+    return [Job(kind=kind, cell=cell) for kind in kinds]
+
+
+@contextmanager
+def publishing(job: Job, work: Path) -> Iterator[Path]:
+    """A scratch folder that becomes the job's result folder when the block ends well, and vanishes otherwise."""
+    final = job.folder(work)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{job.key}-", dir=final.parent))
+    try:
+        yield scratch
+        if final.exists():
+            shutil.rmtree(final)
+        scratch.replace(final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _identity(kind: registry.Kind, spec: MethodSpec) -> list[Any]:
+    found = registry.find(kind, spec.name)
+    return [spec.label, found.source_sha256]

@@ -1,0 +1,217 @@
+"""The typed, versioned result of one cell. Everything right of the runner is a pure function of these."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from fl_attack_bench.errors import UserError
+from fl_attack_bench.schema import Document
+from fl_attack_bench.suite import Cell, Gate
+
+MAX_BYTES = 4_000_000
+Status = Literal["ok", "error", "timeout", "out_of_memory", "skipped"]
+Text = Annotated[str, Field(max_length=20_000)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class VictimScore(Document):
+    """How well one victim's image was reconstructed. Pixels are in [0, 1].
+
+    Args:
+        victim: the sample's id in the task's split.
+        mse: mean squared error of the reconstruction clipped to [0, 1]; higher is better for the defense.
+        mse_raw: the same without clipping.
+        psnr: decibels, of the clipped image; None where the error is zero.
+        ssim: structural similarity of the clipped image, in [-1, 1].
+        label: the true label.
+        label_recovered: what the attack took for the label.
+        objective: the attacker's own objective at the end, for the restart that it chose.
+        iterations: that this restart took.
+        diverged: whether it ran off; the image is then its last finite state.
+    """
+
+    victim: int
+    mse: NonNegative
+    mse_raw: NonNegative
+    psnr: float | None
+    ssim: float
+    label: int
+    label_recovered: int
+    objective: float
+    iterations: int
+    diverged: bool
+
+
+class Reconstructed(Document):
+    """The attack at one moment of the training.
+
+    Args:
+        moment: ``initial`` is round 0, ``trained`` after the last round.
+        victims: one score a victim, in the task's order.
+        curve: median over victims of the attacker's objective after each iteration.
+        seconds: wall seconds of the attack (timing).
+    """
+
+    moment: Literal["initial", "trained"]
+    victims: list[VictimScore]
+    curve: list[float] = []
+    seconds: NonNegative = 0.0
+
+
+class Utility(Document):
+    """Accuracy on the test set, in [0, 1].
+
+    Args:
+        accuracy: of the federated model under the defense after the last round.
+        centralised_accuracy: of the same network trained on the same samples in one place, with as many steps.
+        curve: ``(round, accuracy)`` points.
+        diverged: whether the weights became infinite or NaN; the accuracy is then of the last finite model.
+    """
+
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+    centralised_accuracy: Annotated[float, Field(ge=0, le=1)]
+    curve: list[tuple[int, float]]
+    diverged: bool = False
+
+
+class Cost(Document):
+    """What the defense costs. Bytes are exact; the seconds of ``network`` are modelled, the others measured.
+
+    Args:
+        rounds: rounds of the training.
+        exchanges: dependent one-way trips in one round.
+        bytes_up: a client's upload in one round, mean over clients and rounds.
+        bytes_down: a client's download in one round, likewise.
+        bytes_peers: what a client sends to other clients in one round, likewise.
+        bytes_total: all bytes sent by all parties over the whole training.
+        network: seconds of one round by link name.
+        client_seconds: median seconds of a client's local training with the defense, one round.
+        defense_seconds: the part of it that is the defense's own.
+        server_seconds: median seconds in which the server decodes and aggregates one round.
+    """
+
+    rounds: int
+    exchanges: int
+    bytes_up: NonNegative
+    bytes_down: NonNegative
+    bytes_peers: NonNegative
+    bytes_total: int
+    network: dict[str, NonNegative]
+    client_seconds: NonNegative | None = None
+    defense_seconds: NonNegative | None = None
+    server_seconds: NonNegative | None = None
+
+
+class Privacy(Document):
+    """A differential-privacy statement at the level of a client; an epsilon is None where there is no finite bound."""
+
+    statement: Text
+    delta: float | None = None
+    epsilon_server: NonNegative | None = None
+    epsilon_model: NonNegative | None = None
+
+
+class MethodUsed(Document):
+    """A method as it was really played.
+
+    Args:
+        name: as the registry found it.
+        title: from its card.
+        paper: from its card.
+        parameters: all of them, defaults included.
+        source_sha256: of the file that defines it.
+        origin: where it was found.
+    """
+
+    name: str
+    title: Text
+    paper: Text
+    parameters: dict[str, Any]
+    source_sha256: str
+    origin: Literal["built-in", "entry-point", "path"]
+
+
+class Provenance(Document):
+    """Where a record comes from; enough to make it again.
+
+    Args:
+        command: the shell line that plays this cell.
+        started: when (timing).
+        seconds: wall seconds of all jobs of the cell (timing).
+        revision: of the source checkout, or None for an installed package.
+        dirty: whether the checkout had uncommitted changes.
+        dataset_fingerprint: sha256 over the arrays.
+        packages: versions of what the numbers depend on.
+        machine: processor, cores, memory, accelerator, operating system.
+        hardware_matched: whether the machine matches the hardware profile's terms.
+        calibration: figures of the machine's speed when the run began (timing).
+    """
+
+    command: Text
+    started: datetime
+    seconds: NonNegative
+    revision: str | None
+    dirty: bool | None
+    dataset_fingerprint: str
+    packages: dict[str, str]
+    machine: dict[str, str]
+    hardware_matched: bool
+    calibration: dict[str, float] = {}
+
+
+class Record(Document):
+    """The result of one cell, whatever happened."""
+
+    schema_version: Literal[1] = 1
+    cell_id: str
+    cell: Cell
+    gate: Gate
+    status: Status
+    reason: Text = ""
+    attack: MethodUsed | None
+    defense: MethodUsed | None
+    reconstructed: list[Reconstructed] = []
+    utility: Utility | None = None
+    cost: Cost | None = None
+    privacy: Privacy | None = None
+    provenance: Provenance
+
+    def without_timings(self) -> dict[str, Any]:
+        """The record as plain data without what the clock measured: equal for two plays of one cell on one machine."""
+        data = self.model_dump(mode="json")
+        for key in ("started", "seconds", "calibration"):
+            del data["provenance"][key]
+        for moment in data["reconstructed"]:
+            del moment["seconds"]
+        for key in ("client_seconds", "defense_seconds", "server_seconds") if data["cost"] else ():
+            del data["cost"][key]
+        return data
+
+
+def read(path: Path) -> Record:
+    """A record from its JSON file.
+
+    Raises:
+        UserError: missing, too large, cut short, or not a sound record; the message names the file and the key.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path}: larger than {MAX_BYTES} bytes: no record is")
+        return loads(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+
+
+def loads(text: str | bytes, where: str) -> Record:
+    """A record from JSON text; ``where`` names it in errors."""
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise UserError(f"{where}: {place + ': ' if place else ''}{first['msg']}") from None
+    if record.cell_id != record.cell.id:
+        raise UserError(f"{where}: cell_id {record.cell_id!r} is not that of its cell ({record.cell.id!r})")
+    return record

@@ -1,0 +1,130 @@
+"""Finds methods in the two folders, installed entry points and files given by path; imports one when it is asked for."""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+import types
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Literal
+
+from fl_attack_bench.errors import UnknownNameError, UserError
+from fl_attack_bench.method import Method
+
+Kind = Literal["attack", "defense"]
+Origin = Literal["built-in", "entry-point", "path"]
+_FOLDERS = {"attack": "fl_attack_bench.attacks", "defense": "fl_attack_bench.defenses"}
+_BASES = {"attack": "PassiveAttack", "defense": "HorizontalDefense"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A method's class with where it came from.
+
+    Args:
+        name: what suites and records call it.
+        cls: the class.
+        origin: how it was found.
+        source_sha256: hash of the file that defines it.
+    """
+
+    name: str
+    cls: type[Method]
+    origin: Origin
+    source_sha256: str
+
+
+def names(kind: Kind) -> list[str]:
+    """All methods that can be asked for by name, without importing any."""
+    return sorted({*_built_in(kind), *_plugins(kind)})
+
+
+def find(kind: Kind, name: str, where: str = "") -> Found:
+    """The method of this name, or in the file at this path (a name that ends in ``.py``).
+
+    Raises:
+        UserError: no such name (the nearest one is suggested) or file, or the file cannot be imported.
+    """
+    if name.endswith(".py"):
+        return _from_path(kind, Path(name), where)
+    if name in _built_in(kind):
+        module = importlib.import_module(f"{_FOLDERS[kind]}.{name}")
+        return _describe(kind, name, module, "built-in")
+    if name in _plugins(kind):
+        return _from_plugin(kind, _plugins(kind)[name])
+    raise UnknownNameError(kind, name, names(kind), where)
+
+
+@cache
+def _built_in(kind: Kind) -> frozenset[str]:
+    package = importlib.import_module(_FOLDERS[kind])
+    return frozenset(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+@cache
+def _plugins(kind: Kind) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=_FOLDERS[kind])}
+
+
+def _from_plugin(kind: Kind, entry: EntryPoint) -> Found:
+    try:
+        loaded = entry.load()
+    except Exception as error:
+        raise UserError(f"{kind} {entry.name!r} of entry point {entry.value!r} does not import: {error}") from error
+    if isinstance(loaded, types.ModuleType):
+        return _describe(kind, entry.name, loaded, "entry-point")
+    return Found(entry.name, _checked(kind, entry.name, loaded), "entry-point", _hash(inspect.getfile(loaded)))
+
+
+def _from_path(kind: Kind, path: Path, where: str) -> Found:
+    path = path.expanduser().resolve()
+    if not path.is_file():
+        raise UserError(f"{where + ': ' if where else ''}{kind} file {path} does not exist")
+    digest = _hash(path)
+    module_name = f"fl_attack_bench_path_{path.stem}_{digest[:12]}"
+    module = sys.modules.get(module_name)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        if spec is None or spec.loader is None:
+            raise UserError(f"{path} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise UserError(f"{path} does not import: {type(error).__name__}: {error}") from error
+    return _describe(kind, path.stem, module, "path")
+
+
+def _describe(kind: Kind, name: str, module: types.ModuleType, origin: Origin) -> Found:
+    own = [
+        value
+        for label, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__ and not label.startswith("_")
+        if issubclass(value, Method)
+    ]
+    if len(own) != 1:
+        listed = ", ".join(cls.__name__ for cls in own) or "none"
+        raise UserError(f"{module.__file__}: a method's file holds one public {_BASES[kind]}; found {listed}")
+    return Found(name, _checked(kind, name, own[0]), origin, _hash(str(module.__file__)))
+
+
+def _checked(kind: Kind, name: str, cls: object) -> type[Method]:
+    from fl_attack_bench.api import HorizontalDefense, PassiveAttack
+
+    base = PassiveAttack if kind == "attack" else HorizontalDefense
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        raise UserError(f"{kind} {name!r} is not a {base.__name__}: derive its class from fl_attack_bench.api")
+    if not hasattr(cls, "card"):
+        raise UserError(f"{kind} {name!r} has no card: add `card = Card(title=..., paper=..., threat=...)`")
+    return cls
+
+
+def _hash(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
