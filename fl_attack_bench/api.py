@@ -217,9 +217,9 @@ class Reconstruction:
     Args:
         images: shape ``(V, B, C, H, W)``, in pixel units; may leave [0, 1], never infinite or NaN.
         labels: shape ``(V, B)``, int64.
-        objective: shape ``(V,)``: the attacker's own objective at ``images``, lower is better; it alone chose the restart.
+        objective: shape ``(V,)``: the attacker's own at ``images``, lower is better; it alone chose among restarts.
         iterations: shape ``(V,)``, int64: iterations that the chosen restart took.
-        diverged: shape ``(V,)``, bool: the chosen restart ran off; ``images`` is its last finite state.
+        diverged: shape ``(V,)``, bool: the chosen restart ran off; ``images`` is its best finite state.
         curve: the objective's median over victims after each iteration.
     """
 

@@ -29,7 +29,7 @@ class VictimScore(Document):
         label_recovered: what the attack took for the label.
         objective: the attacker's own objective at the end, for the restart that it chose.
         iterations: that this restart took.
-        diverged: whether it ran off; the image is then its last finite state.
+        diverged: whether it ran off; the image is then its best finite state.
     """
 
     victim: int

@@ -127,7 +127,7 @@ class Victims(Document):
 
 
 class Task(Document):
-    """What is learned. Without ``training`` only round 0 is attacked, without ``victims`` only utility and cost are scored."""
+    """What is learned. Without ``training`` only round 0 is attacked; without ``victims`` nothing is."""
 
     name: Name
     scenario: Literal["horizontal"] = "horizontal"

@@ -1,0 +1,23 @@
+"""Deep leakage from gradients."""
+
+from dataclasses import dataclass
+
+from fl_attack_bench.api import Card, HorizontalView, Reconstruction, Streams
+from fl_attack_bench.inversion.l2_attack import L2GradientMatching
+
+
+@dataclass(frozen=True)
+class DLG(L2GradientMatching):
+    """Find images and soft labels whose gradient is closest to the observed one (Zhu et al. 2019, algorithm 1)."""
+
+    card = Card(
+        title="DLG",
+        paper="https://arxiv.org/abs/1906.08935",
+        threat="honest-but-curious server",
+        assumes="architecture and weights, the number of samples; a twice-differentiable network",
+        notes="The authors use no line search and one start: line_search=none, restarts=1, relative=false.",
+    )
+
+    def reconstruct(self, view: HorizontalView, streams: Streams) -> Reconstruction:
+        """Match gradients with the labels unknown."""
+        return self.match(view, streams, labels=None)

@@ -1,0 +1,58 @@
+"""A network whose parameters and gradients live in one flat vector each."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own idiom
+from torch import Tensor, nn
+
+from fl_attack_bench.update import Layout
+
+
+class FlatModel:
+    """Wraps a module so that a training step is a handful of operations, however many layers there are.
+
+    Args:
+        module: its parameters are replaced by views of :attr:`weights`; train it through this object only.
+        device: where it is kept.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device) -> None:
+        self.module = module.to(device)
+        self.layout = Layout.of(module)
+        self.weights = self.layout.flatten({n: p.detach() for n, p in module.named_parameters()}).clone()
+        self.grad = torch.zeros_like(self.weights)
+        values, grads = self.layout.views(self.weights), self.layout.views(self.grad)
+        for name, parameter in module.named_parameters():
+            parameter.data = values[name]
+            parameter.grad = grads[name]
+        self._statistics = [b for b in module.buffers() if b.is_floating_point()]
+
+    @property
+    def statistics(self) -> Tensor:
+        """Running statistics of batch norm in one flat vector; empty where there is none."""
+        return torch.cat([b.flatten() for b in self._statistics]) if self._statistics else self.weights.new_zeros(0)
+
+    def load(self, weights: Tensor, statistics: Tensor) -> None:
+        """Take over parameters and running statistics."""
+        self.weights.copy_(weights)
+        for buffer, piece in zip(
+            self._statistics, statistics.split([b.numel() for b in self._statistics]), strict=True
+        ):
+            buffer.copy_(piece.view_as(buffer))
+
+    def gradient(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Gradient of the mean cross entropy of a batch, shape ``(layout.size,)``; overwritten by the next call."""
+        self.grad.zero_()
+        F.cross_entropy(self.module(images), labels).backward()
+        return self.grad
+
+    @torch.no_grad()
+    def accuracy(self, images: Tensor, labels: Tensor, batch: int = 1000) -> float:
+        """Share of images whose largest logit is their label's, in [0, 1]; in evaluation mode."""
+        was = self.module.training
+        self.module.eval()
+        hits: int = sum(
+            int((self.module(some).argmax(1) == target).sum().item())
+            for some, target in zip(images.split(batch), labels.split(batch), strict=True)
+        )
+        self.module.train(was)
+        return hits / len(labels)

@@ -1,0 +1,1 @@
+"""Gradient inversion, batched over victims and restarts: per-sample gradients, optimisers, matching objectives."""

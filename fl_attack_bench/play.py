@@ -1,0 +1,321 @@
+"""Plays one job of a cell: a training, its centralised counterpart, its timing, or an attack.
+
+This is the one place where the pieces meet: dataset, network, scenario, defense and attack. It runs in a worker process
+and leaves a result folder; what it raises becomes the cell's status.
+"""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fl_attack_bench import hardware, metrics, models, registry
+from fl_attack_bench.api import HorizontalDefense, HorizontalView, Observation, PassiveAttack, Reconstruction
+from fl_attack_bench.data import datasets, partition
+from fl_attack_bench.errors import UserError
+from fl_attack_bench.flat_model import FlatModel
+from fl_attack_bench.jobs import RESULT, Job, Settings, publishing
+from fl_attack_bench.method import build
+from fl_attack_bench.scenarios import horizontal
+from fl_attack_bench.scenarios.horizontal import Client, LocalWork, Samples, Server
+from fl_attack_bench.seeds import Streams, derive
+from fl_attack_bench.suite import Cell, MethodSpec
+from fl_attack_bench.wire import SERVER, Link, Wire, client
+
+TENSORS = "federation.safetensors"
+PICTURES = "reconstructions.npz"
+# Rounds that a timing plays: one to warm up, the rest measured.
+_TIMED_ROUNDS = 4
+
+
+def play(job: Job, settings: Settings) -> None:
+    """Do a job and publish its result folder.
+
+    Raises:
+        SkipCell: a method cannot be played on this task.
+        UserError: the suite asks for what this machine does not have, or for the impossible.
+    """
+    players = {"centralised": _centralised, "training": _training, "timing": _timing, "attack": _attack}
+    stage = _Stage(job, settings)
+    with publishing(job, settings.work) as folder:
+        result = players[job.kind](stage, folder)
+        text = json.dumps(result, allow_nan=False)
+        (folder / RESULT).write_text(text, encoding="utf-8")
+
+
+class _Stage:
+    """What every job of a cell begins with."""
+
+    def __init__(self, job: Job, settings: Settings) -> None:
+        self.cell: Cell = job.cell
+        self.settings = settings
+        self.device = torch.device(settings.device)
+        self.dataset = datasets.load(self.cell.task.dataset, settings.data_dir, settings.download)
+        self.root = Streams(derive(self.cell.suite, self.cell.suite_version, self.cell.task.name))
+        self.seed = self.root.child("seed", self.cell.seed)
+
+    def model(self) -> FlatModel:
+        """The task's network with the seed's first weights."""
+        weights = self.seed.generator("weights")
+        network = models.build(self.cell.task.model, self.dataset.image_shape, self.dataset.classes, weights)
+        return FlatModel(network, self.device)
+
+    def samples(self, split: str) -> Samples:
+        """All samples of a split, on the device."""
+        images, labels = getattr(self.dataset, f"x_{split}"), getattr(self.dataset, f"y_{split}")
+        return Samples(images.to(self.device), labels.to(self.device))
+
+    def devices(self) -> list[Samples]:
+        """Each device's samples under the task's partition."""
+        training = self.cell.task.training
+        if training is None:
+            raise UserError(f"task {self.cell.task.name!r} has no training")
+        dealt = partition.deal(training.partition, self.dataset.y_train, self.seed.generator("partition"))
+        whole = self.samples("train")
+        return [whole.pick(rows.to(self.device)) for rows in dealt]
+
+    def defense(self) -> HorizontalDefense:
+        """The cell's defense, made from its parameters."""
+        return cast(HorizontalDefense, _make("defense", self.cell.defense))
+
+    def victims(self) -> Samples:
+        """The victims' samples, in the task's order."""
+        chosen = self.cell.task.victims
+        if chosen is None:
+            raise UserError(f"task {self.cell.task.name!r} has no victims")
+        whole = self.samples(chosen.split)
+        if max(chosen.samples) >= len(whole):
+            raise UserError(
+                f"task {self.cell.task.name!r}: victim {max(chosen.samples)} does not exist; "
+                f"{self.dataset.name} has {len(whole)} {chosen.split} samples"
+            )
+        return whole.pick(torch.tensor(chosen.samples))
+
+
+def _make(kind: registry.Kind, spec: MethodSpec) -> Any:
+    found = registry.find(kind, spec.name)
+    return build(found.cls, spec.parameters, f"{kind} {found.name}")
+
+
+def _centralised(stage: _Stage, folder: Path) -> dict[str, Any]:
+    """Train the network on all devices' samples in one place, with as many steps as all clients took together."""
+    del folder
+    training = stage.cell.task.training
+    devices = stage.devices()
+    if training is None:
+        raise UserError(f"task {stage.cell.task.name!r} has no training")
+    pool = Samples(torch.cat([d.images for d in devices]), torch.cat([d.labels for d in devices]))
+    typical = len(pool) // len(devices)
+    batch = typical * training.sampled if training.algorithm == "fedsgd" else training.batch_size
+    local_steps = (
+        1 if training.algorithm == "fedsgd" else training.local_epochs * -(-typical // batch) * training.sampled
+    )
+    model = stage.model()
+    model.module.train()
+    order = stage.seed.generator("centralised")
+    queue: list[Tensor] = []
+    for _ in range(training.rounds * local_steps):
+        queue = queue or list(torch.randperm(len(pool), generator=order).split(batch))
+        rows = queue.pop()
+        model.weights.sub_(model.gradient(pool.images[rows], pool.labels[rows]), alpha=training.learning_rate)
+    test = stage.samples("test")
+    return {"accuracy": model.accuracy(test.images, test.labels)}
+
+
+def _training(stage: _Stage, folder: Path) -> dict[str, Any]:
+    """Train the federation under the defense."""
+    training = stage.cell.task.training
+    if training is None:
+        raise UserError(f"task {stage.cell.task.name!r} has no training")
+    defense = stage.defense()
+    devices, test = stage.devices(), stage.samples("test")
+    trained = horizontal.train(training, stage.model(), devices, test, defense, stage.seed.child("training"))
+    save_file({"weights": trained.weights, "statistics": trained.statistics}, folder / TENSORS)
+    guarantee = defense.guarantee(trained.exposure)
+    return {
+        "utility": {"accuracy": trained.curve[-1][1], "curve": trained.curve, "diverged": trained.diverged},
+        "cost": _traffic(trained.wire, len(devices), training.sampled, _links(stage.cell)),
+        "privacy": None if guarantee is None else asdict(guarantee),
+        "dataset_fingerprint": stage.dataset.fingerprint,
+    }
+
+
+def _links(cell: Cell) -> list[Link]:
+    profile = hardware.load(cell.hardware)
+    return [Link(link.name, link.bits_per_second, link.round_trip_seconds) for link in profile.links]
+
+
+def _traffic(wire: Wire, devices: int, sampled: int, links: Sequence[Link]) -> dict[str, Any]:
+    """Bytes and modelled seconds from what the wire metered."""
+    rounds = len({phase.round for phase in wire.phases})
+    names = {client(number) for number in range(devices)}
+    up = down = total = 0
+    for phase in wire.phases:
+        up += phase.traffic[SERVER].received
+        down += phase.traffic[SERVER].sent
+        total += sum(traffic.sent for traffic in phase.traffic.values())
+    peers = sum(p.traffic[name].sent for p in wire.phases for name in names & p.traffic.keys()) - up
+    per = rounds * sampled
+    return {
+        "rounds": rounds,
+        "exchanges": len(wire.phases) // rounds,
+        "bytes_up": up / per,
+        "bytes_down": down / per,
+        "bytes_peers": peers / per,
+        "bytes_total": total,
+        "network": {link.name: wire.seconds(link) / rounds for link in links},
+    }
+
+
+def _timing(stage: _Stage, folder: Path) -> dict[str, Any]:
+    """Median seconds of a client, of the defense's part in it, and of the server, one round each."""
+    del folder
+    training = stage.cell.task.training
+    if training is None:
+        raise UserError(f"task {stage.cell.task.name!r} has no training")
+    clock = hardware.clock(stage.settings.device)
+    defense, model = stage.defense(), stage.model()
+    server = Server(model, defense, training.learning_rate)
+    members = [
+        Client(client(number), samples, defense)
+        for number, samples in enumerate(stage.devices()[: min(training.sampled, 10)])
+    ]
+    work = LocalWork.of(training)
+    seconds: dict[str, list[float]] = {"client_seconds": [], "defense_seconds": [], "server_seconds": []}
+    model.module.train()
+    for round in range(_TIMED_ROUNDS):
+        wire = Wire()
+        uploads = []
+        received = server.model()
+        for member in members:
+            streams = stage.seed.child("timing", member.name, round)
+            began = clock()
+            answer = member.answer(received, model, work, round, streams, clock)
+            with wire.phase(round, "update"):
+                uploads.append(wire.send(member.name, SERVER, answer))
+            if round:
+                seconds["client_seconds"].append(clock() - began)
+                seconds["defense_seconds"].append(member.defense_seconds)
+        began = clock()
+        server.take(uploads, [len(member.samples) for member in members])
+        if round:
+            seconds["server_seconds"].append(clock() - began)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def _attack(stage: _Stage, folder: Path) -> dict[str, Any]:
+    """Let the victims send at each moment, hand the view to the attack, score what it makes of it."""
+    cell = stage.cell
+    if cell.attack is None:
+        raise UserError(f"cell {cell.id} names no attack")
+    attack = cast(PassiveAttack, _make("attack", cell.attack))
+    defense, victims = stage.defense(), stage.victims()
+    model = stage.model()
+    moments = {"initial": (model.weights.cpu().clone(), model.statistics.cpu().clone())}
+    if cell.task.training is not None:
+        kept = load_file(Job(kind="training", cell=cell).folder(stage.settings.work) / TENSORS)
+        moments["trained"] = (kept["weights"], kept["statistics"])
+    clock = hardware.clock(stage.settings.device)
+    pictures = {"originals": _pixels(victims.images)}
+    scored = []
+    for moment, (weights, running) in moments.items():
+        model.load(weights, running)
+        view = observe(model, victims, defense, cell, stage.seed.child("victims", moment))
+        began = clock()
+        # Not of the defense: every defense meets the same starting points.
+        found = attack.reconstruct(view, stage.seed.child("attack", moment, cell.attack.label))
+        seconds = clock() - began
+        images = _checked(found, victims).clamp(0, 1)
+        pictures[moment] = _pixels(images)
+        scored.append(_score(moment, found, images, victims, cell, seconds))
+    np.savez_compressed(folder / PICTURES, allow_pickle=False, **pictures)
+    return {"reconstructed": scored, "dataset_fingerprint": stage.dataset.fingerprint}
+
+
+def observe(
+    model: FlatModel, victims: Samples, defense: HorizontalDefense, cell: Cell, streams: Streams
+) -> HorizontalView:
+    """What the server gets to see of each victim: a client with one sample that answers the current model.
+
+    The victims' uploads pass through the same client, defense and wire that the training used; batch norm is in
+    evaluation mode, because statistics over a single sample are no statistics.
+    """
+    training = cell.task.training
+    rate = cell.task.learning_rate or (training.learning_rate if training else 1.0)
+    work = LocalWork(rate)
+    wire = Wire(watched={SERVER})
+    server = Server(model, defense, rate)
+    model.module.eval()
+    names = [client(f"victim-{number}") for number in (cell.task.victims.samples if cell.task.victims else [])]
+    with wire.phase(0, "model"):
+        received = wire.broadcast(SERVER, names, server.model())
+    with wire.phase(0, "update"):
+        for row, name in enumerate(names):
+            party = Client(name, victims.pick(torch.tensor([row])), defense)
+            answer = party.answer(received, model, work, 0, streams.child(name), lambda: 0.0)
+            wire.send(name, SERVER, answer)
+    model.load(server.weights, server.statistics)
+    messages = wire.view()
+    seen = Observation.stack([defense.read(message.payload(), model.layout) for message in messages])
+    return HorizontalView(
+        model=model.module,
+        layout=model.layout,
+        messages=messages,
+        observed=Observation(seen.values.to(victims.images), seen.sent.to(victims.images.device)),
+        learning_rate=rate,
+        batch_size=1,
+        image_shape=cast(tuple[int, int, int], tuple(victims.images.shape[1:])),
+        classes=model.module(victims.images[:1]).shape[1],
+        defense=cell.defense.label,
+        defense_parameters=defense.parameters,
+    )
+
+
+def _checked(found: Reconstruction, victims: Samples) -> Tensor:
+    """The attack's images, one a victim.
+
+    Raises:
+        UserError: the attack broke its contract.
+    """
+    wanted = (len(victims), 1, *victims.images.shape[1:])
+    if tuple(found.images.shape) != wanted:
+        raise UserError(f"the attack returned images of shape {tuple(found.images.shape)} instead of {wanted}")
+    if not bool(found.images.isfinite().all()):
+        raise UserError("the attack returned pixels that are infinite or NaN")
+    return found.images.squeeze(1)
+
+
+def _score(
+    moment: str, found: Reconstruction, images: Tensor, victims: Samples, cell: Cell, seconds: float
+) -> dict[str, Any]:
+    error = metrics.mse(images, victims.images)
+    raw = metrics.mse(found.images.squeeze(1), victims.images)
+    decibels, likeness = metrics.psnr(images, victims.images), metrics.ssim(images, victims.images)
+    ids = cell.task.victims.samples if cell.task.victims else []
+    scores = [
+        {
+            "victim": ids[row],
+            "mse": float(error[row]),
+            "mse_raw": float(raw[row].clamp(max=torch.finfo(raw.dtype).max)),
+            "psnr": float(decibels[row]) if error[row] > 0 else None,
+            "ssim": float(likeness[row]),
+            "label": int(victims.labels[row]),
+            "label_recovered": int(found.labels[row, 0]),
+            "objective": float(found.objective[row].nan_to_num(posinf=torch.finfo(raw.dtype).max)),
+            "iterations": int(found.iterations[row]),
+            "diverged": bool(found.diverged[row]),
+        }
+        for row in range(len(victims))
+    ]
+    return {"moment": moment, "victims": scores, "curve": list(found.curve), "seconds": seconds}
+
+
+def _pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()

@@ -1,0 +1,1 @@
+"""The protocols and their honest parties."""
