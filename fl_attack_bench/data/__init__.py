@@ -1,0 +1,1 @@
+"""Datasets, and how their training samples are dealt to devices."""

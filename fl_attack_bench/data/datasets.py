@@ -1,0 +1,204 @@
+"""Datasets by name: ``digits`` needs no download, ``mnist`` and ``cifar10`` are the full official sets.
+
+``npz:NAME`` is the file ``NAME.npz`` in the data folder, for subsets and for data of one's own; results measured on it
+carry that name and never the official one.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fl_attack_bench import seeds
+from fl_attack_bench.data import archive
+from fl_attack_bench.data.archive import KEYS, Array
+from fl_attack_bench.errors import UnknownNameError, UserError
+
+PREFIX = "npz:"
+DIGITS_TEST = 360
+
+# Where torchvision unpacks the official sets, and one file whose presence tells that it did.
+_OFFICIAL = {
+    "mnist": Path("MNIST/raw/train-images-idx3-ubyte"),
+    "cifar10": Path("cifar-10-batches-py/data_batch_1"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A classification dataset, ready for any network. It is shared within a process: never write into its tensors.
+
+    Args:
+        name: as a suite writes it.
+        x_train: shape ``(N, C, H, W)``, float32, in [0, 1].
+        y_train: shape ``(N,)``, int64, in ``[0, classes)``.
+        x_test: shape ``(M, C, H, W)``, float32, in [0, 1].
+        y_test: shape ``(M,)``, int64, in ``[0, classes)``.
+        classes: number of labels.
+        fingerprint: sha256 over the arrays as they are stored, before any scaling: their shapes, dtypes and bytes.
+    """
+
+    name: str
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    classes: int
+    fingerprint: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)``."""
+        channels, height, width = self.x_train.shape[1:]
+        return channels, height, width
+
+
+def names() -> list[str]:
+    """The datasets that have a name of their own; ``npz:NAME`` comes beside them."""
+    return ["cifar10", "digits", "mnist"]
+
+
+def present(name: str, data_dir: Path) -> bool:
+    """Whether the dataset can be loaded from ``data_dir`` without a download.
+
+    Raises:
+        UserError: no such name.
+    """
+    if name.startswith(PREFIX):
+        return _npz_path(name, data_dir).is_file()
+    _check_name(name)
+    return name == "digits" or (data_dir / _OFFICIAL[name]).is_file()
+
+
+def load(name: str, data_dir: Path, download: bool = False) -> Dataset:
+    """Load a dataset; a second call in the same process returns the same object while its file is unchanged.
+
+    Args:
+        name: ``digits``, ``mnist``, ``cifar10`` or ``npz:NAME``.
+        data_dir: the folder in which datasets lie.
+        download: whether the official sets may be fetched into ``data_dir``.
+
+    Raises:
+        UserError: no such name, no such file, or a file that is not a sound dataset; the message says what to do.
+    """
+    if name.startswith(PREFIX):
+        path = _npz_path(name, data_dir)
+        try:
+            status = path.stat()
+        except OSError:
+            status = None
+        if status is None or not path.is_file():
+            raise UserError(f"{path}: no such file, needed by dataset {name!r}; put it there or give --data-dir DIR")
+        return _load_npz(name, path.resolve(), status.st_mtime_ns, status.st_size)
+    _check_name(name)
+    return _load_digits() if name == "digits" else _load_official(name, data_dir.resolve(), download)
+
+
+def _check_name(name: str) -> None:
+    if name not in names():
+        raise UnknownNameError("dataset", name, [*names(), f"{PREFIX}NAME"])
+
+
+def _npz_path(name: str, data_dir: Path) -> Path:
+    stem = name.removeprefix(PREFIX)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}", stem):
+        raise UserError(
+            f"dataset {name!r}: {stem!r} is no plain file name (letters, digits, '_', '.', '-'); "
+            f"put the file into {data_dir} and name it without folder and ending"
+        )
+    return data_dir / f"{stem}.npz"
+
+
+@lru_cache(maxsize=2)
+def _load_npz(name: str, path: Path, modified: int, size: int) -> Dataset:
+    del modified, size  # part of the cache's key only: a changed file is read again
+    return _assemble(name, archive.read(path))
+
+
+@lru_cache(maxsize=1)
+def _load_digits() -> Dataset:
+    """scikit-learn's 1,797 digits of 8x8 pixels, scaled up to the 28x28 that the networks of the papers expect."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    # Hashing orders the samples alike under every version of every random generator.
+    order = sorted(range(len(labels)), key=lambda sample: seeds.derive("digits", "split", sample))
+    test, train = order[:DIGITS_TEST], order[DIGITS_TEST:]
+    stored = {
+        "x_train": images[train].reshape(-1, 8, 8).astype(np.uint8),
+        "y_train": labels[train].astype(np.int64),
+        "x_test": images[test].reshape(-1, 8, 8).astype(np.uint8),
+        "y_test": labels[test].astype(np.int64),
+    }
+    return _assemble("digits", stored, brightest=16, size=28)
+
+
+@lru_cache(maxsize=2)
+def _load_official(name: str, data_dir: Path, download: bool) -> Dataset:
+    if not (download or present(name, data_dir)):
+        raise UserError(
+            f"dataset {name!r} is not in {data_dir}; fetch it with `flab run ... --download --data-dir {data_dir}`"
+        )
+    from torchvision import datasets
+
+    source = {"mnist": datasets.MNIST, "cifar10": datasets.CIFAR10}[name]
+    try:
+        train = source(root=str(data_dir), train=True, download=download)
+        test = source(root=str(data_dir), train=False, download=download)
+    except MemoryError:
+        raise
+    except Exception as error:  # a loader of many kinds of trouble: network, disk, checksum, format
+        text = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"dataset {name!r} in {data_dir} cannot be loaded ({type(error).__name__}: {text}); "
+            f"remove {data_dir / _OFFICIAL[name].parts[0]} and fetch it again with `flab run ... --download "
+            f"--data-dir {data_dir}`"
+        ) from None
+    stored = {
+        "x_train": np.asarray(train.data),
+        "y_train": np.asarray(train.targets, dtype=np.int64),
+        "x_test": np.asarray(test.data),
+        "y_test": np.asarray(test.targets, dtype=np.int64),
+    }
+    return _assemble(name, stored)
+
+
+def _assemble(name: str, stored: Mapping[str, Array], brightest: int = 255, size: int | None = None) -> Dataset:
+    """Turn stored arrays into tensors; integer images are divided by ``brightest``, ``size`` scales up bilinearly."""
+    labels = {key: torch.from_numpy(stored[key].astype(np.int64)) for key in ("y_train", "y_test")}
+    return Dataset(
+        name=name,
+        x_train=_images(stored["x_train"], brightest, size),
+        y_train=labels["y_train"],
+        x_test=_images(stored["x_test"], brightest, size),
+        y_test=labels["y_test"],
+        classes=int(max(values.max() for values in labels.values())) + 1,
+        fingerprint=_fingerprint(stored),
+    )
+
+
+def _images(stored: Array, brightest: int, size: int | None) -> Tensor:
+    channels_last = stored if stored.ndim == 4 else stored[..., None]
+    # A contiguous array in native byte order, whatever the file held.
+    images = torch.from_numpy(np.ascontiguousarray(channels_last.transpose(0, 3, 1, 2), dtype=np.float32))
+    if stored.dtype.kind != "f":
+        images /= brightest
+    if size is not None:
+        images = torch.nn.functional.interpolate(images, size=(size, size), mode="bilinear").clamp_(0, 1)
+    return images
+
+
+def _fingerprint(stored: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256()
+    for key in KEYS:
+        values: np.ndarray[Any, Any] = np.ascontiguousarray(stored[key])
+        digest.update(f"{key}:{values.dtype.str}:{values.shape};".encode())
+        digest.update(values.data)
+    return digest.hexdigest()
