@@ -1,0 +1,190 @@
+"""Originals beside reconstructions, as small PNG files named by their content."""
+
+import hashlib
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_attack_bench.record import Record, VictimScore
+from fl_attack_bench.score import Row
+
+FILE = "reconstructions.npz"
+MAX_BYTES = 256_000_000
+SHOWN = 10
+Arrays = Mapping[str, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One reconstruction beside its original; paths are relative to the site."""
+
+    original: str
+    reconstruction: str
+    score: VictimScore
+    seed: int
+    attack: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """What one attack made of one defense: the lowest MSE first, then the highest, then evenly spaced ones between."""
+
+    attack: str
+    moment: str
+    shots: tuple[Shot, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The same victims under every defense of a task, each by the attack that came closest.
+
+    Args:
+        seed: the one that all pictures come from.
+        originals: victim id and picture, one a column.
+        lines: a row of the table with one shot a column; None where no picture is.
+    """
+
+    seed: int
+    originals: tuple[tuple[int, str], ...]
+    lines: tuple[tuple[Row, tuple[Shot | None, ...]], ...]
+
+
+@dataclass
+class Gallery:
+    """Reads the cells' arrays and writes the pictures that the pages show.
+
+    Args:
+        pictures: folder by cell id.
+        out: the site's folder.
+        warnings: filled with one line for each file that could not be used.
+    """
+
+    pictures: Mapping[str, Path]
+    out: Path
+    warnings: list[str] = field(default_factory=list)
+    _cache: dict[str, Arrays | None] = field(default_factory=dict)
+
+    def strip(self, attack: str, moment: str, records: Iterable[Record]) -> Strip | None:
+        """The reconstructions of one attack and defense at one moment, over all its seeds."""
+        found = [
+            (score.mse, record.cell.seed, place, record, score)
+            for record in records
+            for done in record.reconstructed
+            if done.moment == moment and self._arrays(record) is not None
+            for place, score in enumerate(done.victims)
+        ]
+        ranked = sorted(found, key=lambda item: item[:3])
+        shots = [self._shot(ranked[index], moment, attack) for index in spread(len(ranked), SHOWN)]
+        kept = tuple(shot for shot in shots if shot)
+        return Strip(attack, moment, kept, len(ranked)) if kept else None
+
+    def sheet(self, rows: Sequence[Row], records: Mapping[str, Record]) -> Sheet | None:
+        """The same victims under every defense, for the lowest seed that has pictures."""
+        lines: list[tuple[Row, dict[int, Shot]]] = []
+        seed = min((r.cell.seed for row in rows for r in self._played(row, records)), default=0)
+        for row in rows:
+            shots: dict[int, Shot] = {}
+            moment = row.privacy.moment if row.privacy else "initial"
+            counting = {score.attack for score in row.attacks if score.passed and score.moment == moment}
+            for record in self._played(row, records):
+                attack = record.cell.attack.label if record.cell.attack else ""
+                if record.cell.seed != seed or (counting and attack not in counting):
+                    continue
+                for done in record.reconstructed:
+                    for place, score in enumerate(done.victims if done.moment == moment else ()):
+                        best = shots.get(score.victim)
+                        if best is None or score.mse < best.score.mse:
+                            shot = self._shot((score.mse, seed, place, record, score), moment, attack)
+                            shots |= {score.victim: shot} if shot else {}
+            lines.append((row, shots))
+        return _sheet(seed, lines)
+
+    def _played(self, row: Row, records: Mapping[str, Record]) -> list[Record]:
+        played = [records[cell_id] for cell_id in row.records]
+        return [record for record in played if record.reconstructed and self._arrays(record) is not None]
+
+    def _shot(self, item: tuple[float, int, int, Record, VictimScore], moment: str, attack: str) -> Shot | None:
+        _, seed, place, record, score = item
+        arrays = self._arrays(record) or {}
+        images = [arrays.get(name) for name in ("originals", moment)]
+        if any(image is None or place >= len(image) for image in images):
+            return None
+        original, made = (self._write(image[place]) for image in images if image is not None)
+        return Shot(original, made, score, seed, attack)
+
+    def _arrays(self, record: Record) -> Arrays | None:
+        cell = record.cell_id
+        if cell not in self._cache:
+            folder = self.pictures.get(cell)
+            try:
+                self._cache[cell] = read(folder / FILE) if folder and (folder / FILE).is_file() else None
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                self.warnings.append(f"pictures of {cell}: {folder}/{FILE}: {error}; left out")
+                self._cache[cell] = None
+        return self._cache[cell]
+
+    def _write(self, image: NDArray[np.uint8]) -> str:
+        data = png(image)
+        name = f"pictures/{hashlib.sha256(data).hexdigest()[:20]}.png"
+        target = self.out / name
+        if not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(data)
+        return name
+
+
+def read(path: Path) -> dict[str, NDArray[np.uint8]]:
+    """The arrays of a cell: ``originals``, ``initial``, ``trained``, each ``(V, C, H, W)`` uint8; some may be absent.
+
+    Raises:
+        ValueError: not such arrays, or larger than any cell's.
+        zipfile.BadZipFile: cut short.
+    """
+    with zipfile.ZipFile(path) as packed:
+        if sum(entry.file_size for entry in packed.infolist()) > MAX_BYTES:
+            raise ValueError(f"unpacks to more than {MAX_BYTES} bytes")
+    with np.load(path, allow_pickle=False) as packed:
+        arrays: dict[str, Any] = {
+            name: packed[name] for name in ("originals", "initial", "trained") if name in packed.files
+        }
+    for name, array in arrays.items():
+        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, not uint8 (V, 1 or 3, H, W)")
+    return arrays
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    """A ``(C, H, W)`` picture with one or three channels as PNG; the same picture gives the same bytes."""
+    from PIL import Image
+
+    stream = BytesIO()
+    Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def spread(total: int, shown: int) -> list[int]:
+    """Places in a ranking: the first, the last, and evenly spaced ones between, rising."""
+    if total <= 2:
+        return list(range(total))
+    inner = np.linspace(0, total - 1, min(total, shown)).round().astype(int)[1:-1]
+    return [0, total - 1, *(int(place) for place in inner)]
+
+
+def _sheet(seed: int, lines: Sequence[tuple[Row, dict[int, Shot]]]) -> Sheet | None:
+    originals = {victim: shot.original for _, shots in lines for victim, shot in shots.items()}
+    reference = next((shots for row, shots in lines if row.baseline), {})
+    order = sorted(originals, key=lambda v: (reference[v].score.mse if v in reference else 2.0, v))[:SHOWN]
+    if not order:
+        return None
+    return Sheet(
+        seed,
+        tuple((victim, originals[victim]) for victim in order),
+        tuple((row, tuple(shots.get(victim) for victim in order)) for row, shots in lines if shots),
+    )

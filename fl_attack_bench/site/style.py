@@ -1,0 +1,150 @@
+"""One consistent, colour-blind-safe look for every figure, in a light and a dark version of the same drawing."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Stand-ins that are drawn with and then replaced, so that a figure is drawn once and saved for both themes.
+INK, MUTED, PAPER = "#010203", "#040506", "#070809"
+THEMES = {
+    "light": {INK: "#22262b", MUTED: "#6d7178", PAPER: "#ffffff"},
+    "dark": {INK: "#e8e5de", MUTED: "#9a9da3", PAPER: "#1b1f24"},
+}
+# Okabe and Ito's hues, moved to a lightness that stands out from both papers.
+PALETTE = ("#2a7fb8", "#d5622b", "#159a74", "#b765a2", "#b98a0c", "#5b6fd6", "#3aa5c4", "#8a6d4f")
+MARKERS = ("o", "s", "D", "^", "v", "P", "h", "p")
+FLOOR = 1e-6  # below it an MSE is drawn at it: no eye sees a difference
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of a defense, the same in every figure."""
+
+    colour: str
+    marker: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A saved figure: both files, relative to the site, and the words for those who do not see it."""
+
+    light: str
+    dark: str
+    alt: str
+    caption: str
+
+
+def looks(families: Iterable[str], baseline: str) -> dict[str, Look]:
+    """A look for each defense's name; the undefended federation is drawn in ink."""
+    others = [name for name in sorted(set(families)) if name != baseline]
+    found = {
+        name: Look(PALETTE[index % len(PALETTE)], MARKERS[(index + index // len(PALETTE)) % len(MARKERS)])
+        for index, name in enumerate(others)
+    }
+    return found | {baseline: Look(INK, "X")}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The settings under which all figures are drawn; nothing of them outlives the block."""
+    import matplotlib as mpl
+    import seaborn as sns
+
+    rc: Any = {
+        **sns.axes_style("ticks"),
+        **sns.plotting_context("notebook", font_scale=0.9),
+        "svg.hashsalt": "fl-attack-bench",
+        "svg.fonttype": "none",
+        "text.parse_math": False,  # a stranger's `$` is a dollar
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "axes.titlesize": 10.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.labelsize": 10,
+        "axes.grid": True,
+        "grid.color": MUTED,
+        "grid.alpha": 0.18,
+        "grid.linewidth": 0.8,
+        "text.color": INK,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "xtick.labelsize": 9,
+        "ytick.labelsize": 9,
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+        "lines.linewidth": 1.8,
+    }
+    with mpl.rc_context(rc):
+        yield
+
+
+def figure(width: float, height: float) -> "Figure":
+    """An empty figure in inches, apart from pyplot's global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(drawn: "Figure", folder: Path, name: str, alt: str, caption: str) -> Figures:
+    """Write a figure's two SVG files; the same figure gives the same bytes."""
+    from io import StringIO
+
+    stream = StringIO()
+    drawn.savefig(stream, format="svg", metadata={"Date": None, "Creator": "fl-attack-bench"})
+    text = re.sub(
+        r"'?DejaVu Sans'?,[^;\"]*",
+        "'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif",
+        stream.getvalue(),
+    )
+    (folder / "figures").mkdir(exist_ok=True)
+    paths = {}
+    for theme, colours in THEMES.items():
+        themed = text
+        for stand_in, colour in colours.items():
+            themed = themed.replace(stand_in, colour)
+        paths[theme] = f"figures/{name}-{theme}.svg"
+        (folder / paths[theme]).write_text(themed, encoding="utf-8", errors="replace")
+    return Figures(paths["light"], paths["dark"], alt, caption)
+
+
+def words(text: str, limit: int = 34) -> str:
+    """A label that is legal in XML and fits a figure."""
+    clean = "".join(character if character.isprintable() else "?" for character in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def log_ticks(axes: "Axes", which: str) -> None:
+    """Powers of ten as plain text: mathematics in labels is switched off."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(base=10, numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def power(value: float) -> str:
+    """``10⁻³`` for 0.001, and 0.1, 1, 10, 100 as they are."""
+    if 0.09 < value < 5000:
+        return f"{value:g}"
+    return "10" + f"{value:.0e}".split("e")[1].lstrip("+").replace("-0", "-").lstrip("0").translate(
+        str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    )

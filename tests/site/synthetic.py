@@ -1,0 +1,249 @@
+"""A board's worth of records without playing a cell: digits as originals, noise on them as reconstructions."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from fl_attack_bench.record import (
+    Cost,
+    MethodUsed,
+    Privacy,
+    Provenance,
+    Reconstructed,
+    Record,
+    Utility,
+    VictimScore,
+)
+from fl_attack_bench.suite import Cell, Gate, MethodSpec, Task
+
+VICTIMS = 8
+PARAMETERS = 5000
+# name, parameters, title, paper, noise that it puts on reconstructions, accuracy lost, upload, seconds
+DEFENSES = (
+    ("none", {}, "No defense", "", 0.005, 0.0, 1.0, 1.0),
+    ("gaussian_noise", {"scale": 0.0001}, "Gaussian noise", "https://arxiv.org/abs/1906.08935", 0.01, 0.001, 1, 1.01),
+    ("gaussian_noise", {"scale": 0.01}, "Gaussian noise", "https://arxiv.org/abs/1906.08935", 0.22, 0.03, 1, 1.01),
+    ("gaussian_noise", {"scale": 0.1}, "Gaussian noise", "https://arxiv.org/abs/1906.08935", 0.45, 0.21, 1, 1.02),
+    ("laplace_noise", {"scale": 0.01}, "Laplace noise", "https://arxiv.org/abs/1906.08935", 0.28, 0.05, 1, 1.05),
+    (
+        "gradient_compression",
+        {"prune": 0.5},
+        "Gradient compression",
+        "https://arxiv.org/abs/1712.01887",
+        0.08,
+        0,
+        0.53,
+        1.1,
+    ),
+    (
+        "gradient_compression",
+        {"prune": 0.9},
+        "Gradient compression",
+        "https://arxiv.org/abs/1712.01887",
+        0.33,
+        0.01,
+        0.13,
+        1.2,
+    ),
+    ("soteria", {"prune": 0.4}, "Soteria", "https://arxiv.org/abs/2012.06043", 0.18, 0.005, 1.0, 6.3),
+    ("masking", {}, "Pairwise masking", "https://eprint.iacr.org/2017/281", 0.52, 0.0, 2.0, 1.6),
+)
+ATTACKS = {"dlg": 1.4, "idlg": 1.0, "gradient_similarity": 1.9}
+
+
+def task(name="digits-mlp", dataset="digits", model="mlp", victims=VICTIMS, trains=True):
+    training = {
+        "partition": {"kind": "shards", "devices": 20, "classes": 2, "per_class": 30},
+        "rounds": 60,
+        "sampled": 5,
+        "learning_rate": 0.1,
+        "evaluate_every": 10,
+    }
+    return Task.model_validate(
+        {
+            "name": name,
+            "dataset": dataset,
+            "model": model,
+            "training": training if trains else None,
+            "victims": {"first": victims} if victims else None,
+        }
+    )
+
+
+def method(name, title, paper, parameters):
+    return MethodUsed(
+        name=name, title=title, paper=paper, parameters=parameters, source_sha256="ab12" * 16, origin="built-in"
+    )
+
+
+def record(
+    where,
+    defense=DEFENSES[0],
+    attack="dlg",
+    seed=0,
+    status="ok",
+    reason="",
+    hardware="cpu-generic",
+    suite="gradient-leakage",
+    blind=1.0,
+    folder=None,
+):
+    """One record; with ``folder`` its reconstructions are written there. ``blind`` multiplies the attack's error."""
+    name, parameters, title, paper, noise, lost, up, slow = defense
+    cell = Cell(
+        suite=suite,
+        suite_version=2,
+        task=where,
+        attack=MethodSpec(name=attack) if where.victims else None,
+        defense=MethodSpec(name=name, parameters=parameters),
+        seed=seed,
+        hardware=hardware,
+    )
+    rng = np.random.default_rng(abs(hash_of(cell.id)) % 2**32)
+    done, arrays = [], {}
+    if status == "ok" and where.victims:
+        done, arrays = reconstruct(cell, noise * ATTACKS.get(attack, 1.0) * blind, rng)
+    if folder is not None and arrays:
+        folder.mkdir(parents=True)
+        np.savez(folder / "reconstructions.npz", **arrays)
+    trained = status == "ok" and where.training is not None
+    return Record(
+        cell_id=cell.id,
+        cell=cell,
+        gate=Gate(),
+        status=status,
+        reason=reason,
+        attack=method(attack, attack.upper(), "https://arxiv.org/abs/1906.08935", {}) if where.victims else None,
+        defense=method(name, title, paper, parameters),
+        reconstructed=done,
+        utility=utility(0.93 - lost, rng) if trained else None,
+        cost=cost(up, slow) if trained else None,
+        privacy=guarantee(name, parameters),
+        provenance=Provenance(
+            command=f"flab run {suite} --task {where.name} --attack {attack} --defense '{cell.defense.label}'"
+            f" --seed {seed} --hardware {hardware}",
+            started=datetime(2026, 3, 1, tzinfo=UTC) + timedelta(minutes=seed),
+            seconds=12.0,
+            revision="8ac6492",
+            dirty=False,
+            dataset_fingerprint="d" * 64,
+            packages={"fl-attack-bench": "0.1.0", "numpy": "2.4.6", "torch": "2.13.0", "torchvision": "0.28.0"},
+            machine={"processor": "AMD EPYC", "cores": "2"},
+            hardware_matched=True,
+        ),
+    )
+
+
+def hash_of(text):
+    import zlib
+
+    return zlib.crc32(text.encode())
+
+
+def reconstruct(cell, noise, rng):
+    originals = load_digits().images[: len(cell.task.victims.samples), None] / 16
+    moments = ["initial", "trained"] if cell.task.training else ["initial"]
+    done, arrays = [], {"originals": as_pixels(originals)}
+    for moment in moments:
+        level = noise * (1.0 if moment == "initial" else 1.5)
+        spread = rng.uniform(0.5, 1.4, size=(len(originals), 1, 1, 1)) * level
+        noisy = originals + rng.normal(size=originals.shape) * spread
+        clipped = noisy.clip(0, 1)
+        errors, raw = ((clipped - originals) ** 2).mean((1, 2, 3)), ((noisy - originals) ** 2).mean((1, 2, 3))
+        arrays[moment] = as_pixels(clipped)
+        victims = [
+            VictimScore(
+                victim=victim,
+                mse=float(errors[place]),
+                mse_raw=float(raw[place]),
+                psnr=float(-10 * np.log10(errors[place])) if errors[place] else None,
+                ssim=float(max(0.0, 1 - 4 * errors[place] ** 0.5)),
+                label=place % 10,
+                label_recovered=place % 10,
+                objective=float(errors[place]),
+                iterations=40,
+                diverged=False,
+            )
+            for place, victim in enumerate(cell.task.victims.samples)
+        ]
+        curve = [float(10 * np.exp(-step / 8) + level**2 / 10 + 1e-6) for step in range(40)]
+        done.append(Reconstructed(moment=moment, victims=victims, curve=curve, seconds=3.0))
+    return done, arrays
+
+
+def as_pixels(images):
+    return (images * 255).round().astype(np.uint8)
+
+
+def utility(final, rng):
+    final = float(np.clip(final + rng.normal() * 0.004, 0, 1))
+    curve = [(turn, float(0.1 + (final - 0.1) * (1 - np.exp(-turn / 15)))) for turn in range(0, 61, 10)]
+    return Utility(accuracy=final, centralised_accuracy=0.955, curve=curve)
+
+
+def cost(up, slow):
+    sent, received = 4 * PARAMETERS * up, 4 * PARAMETERS
+    return Cost(
+        rounds=60,
+        exchanges=2,
+        bytes_up=sent,
+        bytes_down=received,
+        bytes_peers=0,
+        bytes_total=int(60 * 5 * (sent + received)),
+        network={"lan": 0.0004 + 1e-8 * sent, "wan": 0.08 + 1e-7 * sent},
+        client_seconds=0.05 * slow,
+        defense_seconds=0.05 * (slow - 1),
+        server_seconds=0.002,
+    )
+
+
+def guarantee(name, parameters):
+    if "noise" not in name:
+        return None
+    if parameters["scale"] < 0.1:
+        return Privacy(statement="No guarantee: the update is not clipped, so one client's influence is unbounded.")
+    return Privacy(
+        statement="(ε, δ)-differential privacy for a whole client.", delta=1e-5, epsilon_server=8.4, epsilon_model=2.1
+    )
+
+
+def board(folder: Path, seeds=3, tasks=None, defenses=DEFENSES, attacks=tuple(ATTACKS), hardware=("cpu-generic",)):
+    """Records and their pictures' folders, with a timeout, a skipped attack, a missing cell and a hopeless task."""
+    records, pictures = [], {}
+    for where in tasks or (task(), task("digits-lenet", model="lenet5"), task("wide-convnet", model="convnet")):
+        for machine in hardware:
+            for defense in defenses:
+                for attack in attacks if where.victims else (None,):
+                    for seed in range(seeds):
+                        place = len(records)
+                        kind = _fate(defense, attack, seed, where)
+                        if kind == "missing":
+                            continue
+                        status, reason = kind
+                        made = record(
+                            where,
+                            defense,
+                            attack or "",
+                            seed,
+                            status,
+                            reason,
+                            machine,
+                            blind=60.0 if where.name == "wide-convnet" else 1.0,
+                            folder=folder / str(place),
+                        )
+                        records.append(made)
+                        pictures[made.cell_id] = folder / str(place)
+    return records, pictures
+
+
+def _fate(defense, attack, seed, where):
+    name = defense[0]
+    if where.name == "digits-lenet" and name == "soteria" and attack == "idlg" and seed == 1:
+        return "timeout", "stopped after 20 minutes"
+    if name == "masking" and attack == "gradient_similarity":
+        return "skipped", "nothing of the update can be read: there is no gradient to compare with"
+    if where.name == "digits-lenet" and name == "laplace_noise" and seed == 2:
+        return "missing"
+    return "ok", ""
