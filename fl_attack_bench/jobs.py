@@ -20,10 +20,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from fl_attack_bench import __version__, registry
+from fl_attack_bench.record import Status
 from fl_attack_bench.schema import Document
 from fl_attack_bench.suite import Cell, MethodSpec
 
@@ -47,6 +49,22 @@ class Settings(Document):
     download: bool = False
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = 1
+
+
+class Outcome(Document):
+    """How a job ended.
+
+    Args:
+        status: as on records.
+        reason: why, unless it is ``ok``.
+        seconds: wall seconds (timing).
+        started: when (timing).
+    """
+
+    status: Status
+    reason: str = ""
+    seconds: float = 0.0
+    started: datetime
 
 
 class Job(Document):
@@ -115,5 +133,4 @@ def publishing(job: Job, work: Path) -> Iterator[Path]:
 
 
 def _identity(kind: registry.Kind, spec: MethodSpec) -> list[Any]:
-    found = registry.find(kind, spec.name)
-    return [spec.label, found.source_sha256]
+    return [spec.label, registry.source_sha256(kind, spec.name)]

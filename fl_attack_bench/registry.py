@@ -1,4 +1,4 @@
-"""Finds methods in the two folders, installed entry points and files given by path; imports one when it is asked for."""
+"""Finds methods in the two folders, installed entry points and files given by path; imports one when asked to."""
 
 import hashlib
 import importlib
@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import sys
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -60,6 +61,30 @@ def find(kind: Kind, name: str, where: str = "") -> Found:
     raise UnknownNameError(kind, name, names(kind), where)
 
 
+def source_sha256(kind: Kind, name: str, where: str = "") -> str:
+    """Hash of the file that defines a method, found without importing it: strangers' code runs in workers only.
+
+    For an entry point it is the file of the module that the entry point names.
+
+    Raises:
+        UserError: no such name (the nearest one is suggested) or file.
+    """
+    if name.endswith(".py"):
+        return _hash(_existing(kind, Path(name), where))
+    if name in _built_in(kind):
+        return _hash(_module_file(f"{_FOLDERS[kind]}.{name}"))
+    if name in _plugins(kind):
+        return _hash(_module_file(_plugins(kind)[name].module))
+    raise UnknownNameError(kind, name, names(kind), where)
+
+
+def origin(kind: Kind, name: str) -> Origin:
+    """Where ``find`` would look for a method."""
+    if name.endswith(".py"):
+        return "path"
+    return "built-in" if name in _built_in(kind) else "entry-point"
+
+
 @cache
 def _built_in(kind: Kind) -> frozenset[str]:
     package = importlib.import_module(_FOLDERS[kind])
@@ -78,13 +103,11 @@ def _from_plugin(kind: Kind, entry: EntryPoint) -> Found:
         raise UserError(f"{kind} {entry.name!r} of entry point {entry.value!r} does not import: {error}") from error
     if isinstance(loaded, types.ModuleType):
         return _describe(kind, entry.name, loaded, "entry-point")
-    return Found(entry.name, _checked(kind, entry.name, loaded), "entry-point", _hash(inspect.getfile(loaded)))
+    return Found(entry.name, _checked(kind, entry.name, loaded), "entry-point", _hash(_module_file(entry.module)))
 
 
 def _from_path(kind: Kind, path: Path, where: str) -> Found:
-    path = path.expanduser().resolve()
-    if not path.is_file():
-        raise UserError(f"{where + ': ' if where else ''}{kind} file {path} does not exist")
+    path = _existing(kind, path, where)
     digest = _hash(path)
     module_name = f"fl_attack_bench_path_{path.stem}_{digest[:12]}"
     module = sys.modules.get(module_name)
@@ -124,6 +147,32 @@ def _checked(kind: Kind, name: str, cls: object) -> type[Method]:
     if not hasattr(cls, "card"):
         raise UserError(f"{kind} {name!r} has no card: add `card = Card(title=..., paper=..., threat=...)`")
     return cls
+
+
+def _existing(kind: Kind, path: Path, where: str) -> Path:
+    path = path.expanduser().resolve()
+    if not path.is_file():
+        raise UserError(f"{where + ': ' if where else ''}{kind} file {path} does not exist")
+    return path
+
+
+def _module_file(dotted: str) -> Path:
+    """The file of a module, by asking the finders for each part; `find_spec` of importlib would import the parents."""
+    search: Sequence[str] | None = None
+    spec = None
+    parts = dotted.split(".")
+    for depth in range(1, len(parts) + 1):
+        name = ".".join(parts[:depth])
+        loaded = sys.modules.get(name)
+        found = loaded.__spec__ if loaded else None
+        spec = found or next((s for f in sys.meta_path if (s := f.find_spec(name, search))), None)
+        if spec is None:
+            break
+        # a loaded package may have grown its path, as this one does in a source checkout
+        search = list(loaded.__path__) if loaded and hasattr(loaded, "__path__") else spec.submodule_search_locations
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise UserError(f"module {dotted} has no source file")
+    return Path(spec.origin)
 
 
 def _hash(path: str | Path) -> str:

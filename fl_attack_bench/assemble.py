@@ -1,0 +1,101 @@
+"""Puts the results of a cell's jobs together into its record."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fl_attack_bench import jobs
+from fl_attack_bench.jobs import Kind, Outcome
+from fl_attack_bench.record import MAX_BYTES, MethodUsed, Provenance, Record, Status
+from fl_attack_bench.suite import Cell, Gate
+
+_SERIOUSNESS = ("error", "out_of_memory", "timeout", "skipped")
+
+
+def assemble(
+    cell: Cell,
+    gate: Gate,
+    *,
+    folders: Mapping[Kind, Path],
+    outcomes: Mapping[Kind, Outcome],
+    attack: MethodUsed | None,
+    defense: MethodUsed | None,
+    provenance: Provenance,
+) -> Record:
+    """The record of a cell whose jobs have all ended; a part whose job failed is absent, and the reason says why.
+
+    Args:
+        cell: the cell.
+        gate: its suite's.
+        folders: the result folder of each of its jobs.
+        outcomes: how each of them ended.
+        attack: the attack as it was played.
+        defense: the defense as it was played.
+        provenance: all but the dataset's fingerprint, which the results hold.
+    """
+    results: dict[Kind, dict[str, Any]] = {}
+    ended = dict(outcomes)
+    for kind, outcome in outcomes.items():
+        if outcome.status != "ok":
+            continue
+        try:
+            results[kind] = _result(folders[kind])
+        except (OSError, ValueError) as error:
+            ended[kind] = Outcome(status="error", reason=f"its result is unreadable: {error}", started=outcome.started)
+    fixed = {"cell_id": cell.id, "cell": cell, "gate": gate, "attack": attack, "defense": defense}
+    try:
+        return Record.model_validate(fixed | _found(results, ended, provenance))
+    except (ValidationError, KeyError, TypeError) as error:
+        why = error.errors()[0] if isinstance(error, ValidationError) else None
+        text = f"{'.'.join(map(str, why['loc']))}: {why['msg']}" if why else repr(error)
+        reason = f"the results make no sound record: {text}"
+        return Record.model_validate(fixed | {"status": "error", "reason": reason, "provenance": provenance})
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    path = folder / jobs.RESULT
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"larger than {MAX_BYTES} bytes")
+    data = json.loads(path.read_bytes())
+    if not isinstance(data, dict):
+        raise ValueError("not a JSON object")
+    return data
+
+
+def _found(
+    results: Mapping[Kind, dict[str, Any]], outcomes: Mapping[Kind, Outcome], provenance: Provenance
+) -> dict[str, Any]:
+    training, attacked = results.get("training"), results.get("attack")
+    status, reason = _verdict(outcomes)
+    utility = cost = None
+    if training is not None:
+        cost = training["cost"] | results.get("timing", {})
+        if "centralised" in results:
+            utility = training["utility"] | {"centralised_accuracy": results["centralised"]["accuracy"]}
+    fingerprint = next((r["dataset_fingerprint"] for r in (training, attacked) if r is not None), "")
+    return {
+        "status": status,
+        "reason": reason,
+        "reconstructed": attacked["reconstructed"] if attacked is not None else [],
+        "utility": utility,
+        "cost": cost,
+        "privacy": training["privacy"] if training is not None else None,
+        "provenance": provenance.model_copy(update={"dataset_fingerprint": fingerprint}),
+    }
+
+
+def _verdict(outcomes: Mapping[Kind, Outcome]) -> tuple[Status, str]:
+    """The most serious status among the jobs, and each distinct reason once: ``training, timing: out of ideas``."""
+    failed = {kind: outcome for kind, outcome in outcomes.items() if outcome.status != "ok"}
+    if not failed:
+        return "ok", ""
+    blamed: dict[str, list[str]] = {}
+    for kind, outcome in failed.items():
+        others = tuple(f"{other}: " for other in failed if other != kind)
+        if not outcome.reason.startswith(others):  # else it only repeats the other's
+            blamed.setdefault(outcome.reason, []).append(kind)
+    status = min((outcome.status for outcome in failed.values()), key=_SERIOUSNESS.index)
+    return status, "; ".join(f"{', '.join(kinds)}: {reason}" for reason, kinds in blamed.items())
