@@ -32,7 +32,7 @@ class L2Matching:
         """Values of shape ``(A,)`` of the problems numbered ``which``."""
         rows = self.victim[which]
         difference = self.gradients(images, targets) - self.observed[rows]
-        return difference.square().sum(1) * self.scale[rows]
+        return torch.linalg.vecdot(difference, difference) * self.scale[rows]
 
 
 @dataclass(frozen=True)

@@ -82,27 +82,21 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 class _Recorded:
     """A layer's output with what its gradients are made of."""
 
-    def __init__(self, output: Tensor, names: Sequence[str], inputs: Tensor, kind: str) -> None:
-        self.output, self._names, self._inputs, self._kind = output, names, inputs, kind
+    def __init__(self, output: Tensor, names: Sequence[str], weigh: Callable[[Tensor], Tensor]) -> None:
+        self.output, self._names, self._weigh = output, names, weigh
 
     def gradients(self, delta: Tensor, victims: int) -> dict[str, Tensor]:
         """Gradients of the layer's parameters, shape ``(V, ...)`` each, from the loss's gradient at its output."""
-        grouped = delta.unflatten(0, (victims, -1))
         weight, bias = self._names
-        if self._kind == "linear":
-            inputs = self._inputs.unflatten(0, (victims, -1))
-            found = {weight: torch.einsum("vbo,vbi->voi", grouped, inputs)}
-            along: tuple[int, ...] = (1,)
-        elif self._kind == "convolution":
-            flat = delta.flatten(2)
-            found = {weight: _WeightGradient.apply(self._inputs, flat).unflatten(0, (victims, -1)).sum(1)}
-            grouped = flat.unflatten(0, (victims, -1))
-            along = (1, 3)
-        else:
-            inputs = self._inputs.unflatten(0, (victims, -1))
-            along = (1, 3, 4)
-            found = {weight: (grouped * inputs).sum(along)}
-        return found | ({bias: grouped.sum(along)} if bias else {})
+        found = {weight: _by_victim(self._weigh(delta), victims)}
+        if bias:
+            found[bias] = _by_victim(delta.flatten(2).sum(2) if delta.ndim > 2 else delta, victims)
+        return found
+
+
+def _by_victim(each: Tensor, victims: int) -> Tensor:
+    """Sums over a victim's samples; nothing to do where there is one."""
+    return each if len(each) == victims else each.unflatten(0, (victims, -1)).sum(1)
 
 
 class _Columns(torch.autograd.Function):
@@ -119,11 +113,10 @@ class _Columns(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         """Add the columns back into an image."""
-        kernel, stride, padding = _geometry(ctx.layer)
-        return F.fold(grads[0], ctx.size, kernel, padding=padding, stride=stride), None
+        return _fold(grads[0], ctx.size, ctx.layer), None
 
 
-class _WeightGradient(torch.autograd.Function):
+class _ProductWithColumns(torch.autograd.Function):
     """``d U^T`` for each sample; its backward keeps the columns' memory order, so that folding needs no copy."""
 
     @staticmethod
@@ -136,9 +129,46 @@ class _WeightGradient(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         """The two transposed products."""
         columns, delta = ctx.saved_tensors
-        (grad,) = grads
-        grad = grad.contiguous()
+        grad = grads[0].contiguous()
         return torch.bmm(grad.transpose(1, 2), delta), torch.bmm(grad, columns)
+
+
+class _ConvolutionWeightGradient(torch.autograd.Function):
+    """The same from the image itself, with the columns channel by channel in memory.
+
+    A window's row is then one stretch of ``kw * C`` numbers, which copies four times as fast where there are many
+    channels.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, delta: Tensor, layer: nn.Conv2d) -> Tensor:
+        """Images ``(M, C, H, W)`` and deltas ``(M, O, L)`` to weight gradients ``(M, O, C, kh, kw)``."""
+        (kh, kw), (sh, sw), (ph, pw) = _geometry(layer)
+        samples, channels, height, width = image.shape
+        padded = F.pad(image, (pw, pw, ph, ph)).permute(0, 2, 3, 1).contiguous()
+        wide, tall = width + 2 * pw, height + 2 * ph
+        shape = (samples, (tall - kh) // sh + 1, (wide - kw) // sw + 1, kh, kw * channels)
+        step = wide * channels
+        rows = padded.as_strided(shape, (tall * step, sh * step, sw * channels, step, 1))
+        columns = rows.reshape(samples, delta.shape[2], -1)
+        ctx.save_for_backward(columns, delta)
+        ctx.size, ctx.layer = image.shape[-2:], layer
+        found = torch.bmm(delta, columns).view(samples, delta.shape[1], kh, kw, channels)
+        return found.permute(0, 1, 4, 2, 3)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Back to the image by folding, and to the deltas by the product with the columns."""
+        columns, delta = ctx.saved_tensors
+        (grad,) = grads
+        in_order = grad.permute(0, 1, 3, 4, 2).flatten(2)
+        to_delta = torch.bmm(in_order, columns.transpose(1, 2))
+        return _fold(torch.bmm(grad.flatten(2).transpose(1, 2), delta), ctx.size, ctx.layer), to_delta, None
+
+
+def _fold(columns: Tensor, size: tuple[int, int], layer: nn.Conv2d) -> Tensor:
+    kernel, stride, padding = _geometry(layer)
+    return F.fold(columns, size, kernel, padding=padding, stride=stride)
 
 
 def _geometry(layer: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
@@ -155,18 +185,33 @@ class _RecordingConv(nn.Module):
         self.layer, self._names, self._tape = layer, names, tape
 
     def forward(self, image: Tensor) -> Tensor:
+        if not self._tape:
+            return self._first(image)
+        output: Tensor = self.layer(image)
+
+        def weigh(delta: Tensor) -> Tensor:
+            return cast(Tensor, _ConvolutionWeightGradient.apply(image, delta.flatten(2), self.layer))
+
+        self._tape.append(_Recorded(output, self._names, weigh))
+        return output
+
+    def _first(self, image: Tensor) -> Tensor:
+        """The first layer shares the columns between its output and its weight gradient.
+
+        Their gradient then comes back in one fold instead of a fold and a transposed convolution, which is slow for few
+        input channels.
+        """
         columns: Tensor = _Columns.apply(image, self.layer)
-        if self._tape:
-            output: Tensor = self.layer(image)
-        else:
-            # The first layer reuses the columns: their gradient then comes back in one fold instead of a fold and a
-            # transposed convolution, which is slow for few input channels.
-            (kh, kw), (sh, sw), (ph, pw) = _geometry(self.layer)
-            size = (image.shape[2] + 2 * ph - kh) // sh + 1, (image.shape[3] + 2 * pw - kw) // sw + 1
-            output = (self.layer.weight.flatten(1) @ columns).view(len(image), -1, *size)
-            if self.layer.bias is not None:
-                output = output + self.layer.bias.view(-1, 1, 1)
-        self._tape.append(_Recorded(output, self._names, columns, "convolution"))
+        (kh, kw), (sh, sw), (ph, pw) = _geometry(self.layer)
+        size = (image.shape[2] + 2 * ph - kh) // sh + 1, (image.shape[3] + 2 * pw - kw) // sw + 1
+        output = (self.layer.weight.flatten(1) @ columns).view(len(image), -1, *size)
+        if self.layer.bias is not None:
+            output = output + self.layer.bias.view(-1, 1, 1)
+
+        def weigh(delta: Tensor) -> Tensor:
+            return cast(Tensor, _ProductWithColumns.apply(columns, delta.flatten(2)))
+
+        self._tape.append(_Recorded(output, self._names, weigh))
         return output
 
 
@@ -177,7 +222,7 @@ class _RecordingLinear(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         output: Tensor = self.layer(features)
-        self._tape.append(_Recorded(output, self._names, features, "linear"))
+        self._tape.append(_Recorded(output, self._names, lambda delta: delta.unsqueeze(2) * features.unsqueeze(1)))
         return output
 
 
@@ -192,7 +237,7 @@ class _RecordingNorm(nn.Module):
         scale = torch.rsqrt(variance + layer.eps).view(-1, 1, 1)
         normal = (image - mean.view(-1, 1, 1)) * scale
         output = normal * layer.weight.view(-1, 1, 1) + layer.bias.view(-1, 1, 1)
-        self._tape.append(_Recorded(output, self._names, normal, "norm"))
+        self._tape.append(_Recorded(output, self._names, lambda delta: (delta * normal).sum((2, 3))))
         return output
 
 
