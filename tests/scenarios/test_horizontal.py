@@ -1,0 +1,196 @@
+"""The federation against plain formulas: what is averaged, what is sent, what the server sees."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fl_attack_bench import models
+from fl_attack_bench.api import Card, ClientState, HorizontalDefense, LocalStep, Payload, Update
+from fl_attack_bench.codec import encode
+from fl_attack_bench.flat_model import FlatModel
+from fl_attack_bench.scenarios.horizontal import Client, LocalWork, Samples, Server, play_round, train
+from fl_attack_bench.seeds import Streams
+from fl_attack_bench.suite import Iid, Model, Training
+from fl_attack_bench.wire import SERVER, Wire, client
+
+SHAPE = (1, 12, 12)
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Plain(HorizontalDefense):
+    card = Card(title="plain", paper="https://example.org", threat="none")
+
+
+def model(name: str = "logistic", shape: tuple[int, int, int] = SHAPE, **options: object) -> FlatModel:
+    network = models.build(Model(name=name, options=options), shape, 10, torch.Generator().manual_seed(5))
+    return FlatModel(network, CPU)
+
+
+def samples(count: int, seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> Samples:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(count, *shape, generator=generator)
+    return Samples(images, torch.randint(0, 10, (count,), generator=generator))
+
+
+def training(**changes: object) -> Training:
+    base: dict[str, object] = {
+        "partition": Iid(kind="iid", devices=4),
+        "rounds": 3,
+        "sampled": 4,
+        "batch_size": 5,
+        "learning_rate": 0.1,
+    }
+    return Training.model_validate(base | changes)
+
+
+def loss_gradient(weights: Tensor, layout, data: Samples) -> Tensor:
+    weights = weights.clone().requires_grad_()
+    parts = layout.views(weights)
+    logits = data.images.flatten(1) @ parts["classifier.weight"].T + parts["classifier.bias"]
+    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, data.labels), weights)
+    return gradient
+
+
+def test_fedsgd_is_gradient_descent_on_the_pooled_loss() -> None:
+    flat = model()
+    devices = [samples(n, seed=n) for n in (4, 7, 9, 12)]
+    pool = Samples(torch.cat([d.images for d in devices]), torch.cat([d.labels for d in devices]))
+    weights = flat.weights.clone()
+    for _ in range(3):
+        weights -= 0.1 * loss_gradient(weights, flat.layout, pool)
+    trained = train(training(algorithm="fedsgd"), flat, devices, samples(5), Plain(), Streams(0))
+    assert torch.allclose(trained.weights, weights, atol=1e-6)
+
+
+def test_fedavg_averages_the_clients_weights_by_sample_counts() -> None:
+    flat = model()
+    devices = [samples(5, seed=1), samples(10, seed=2)]
+    start = flat.weights.clone()
+    ends = []
+    for number, data in enumerate(devices):
+        # The order of batches is the client's own stream; replay it.
+        streams = Streams(0).child("client", client(number), 0)
+        weights = start.clone()
+        for rows in torch.randperm(len(data), generator=streams.generator("order")).split(5):
+            weights -= 0.1 * loss_gradient(weights, flat.layout, data.pick(rows))
+        ends.append(weights)
+    wanted = (5 * ends[0] + 10 * ends[1]) / 15
+    setting = training(partition=Iid(kind="iid", devices=2), sampled=2, rounds=1)
+    found = train(setting, flat, devices, samples(5), Plain(), Streams(0))
+    assert torch.allclose(found.weights, wanted, atol=1e-6)
+
+
+def test_one_local_step_uploads_exactly_its_gradient() -> None:
+    flat = model()
+    data = samples(1)
+    wire = Wire(watched=[SERVER])
+    server = Server(flat, Plain(), 0.01)
+    before = flat.weights.clone()
+    play_round(wire, server, [Client(client(0), data, Plain())], flat, LocalWork(0.01), 0, Streams(0))
+    sent = Plain().read(wire.view()[0].payload(), flat.layout).values
+    assert torch.allclose(sent, loss_gradient(before, flat.layout, data), atol=1e-7)
+
+
+def test_the_same_streams_give_the_same_federation_bit_for_bit() -> None:
+    devices = [samples(10, seed=n) for n in range(4)]
+    runs = [train(training(sampled=2), model(), devices, samples(20), Plain(), Streams(4)) for _ in range(2)]
+    assert torch.equal(runs[0].weights, runs[1].weights)
+    assert runs[0].curve == runs[1].curve
+    other = train(training(sampled=2), model(), devices, samples(20), Plain(), Streams(5))
+    assert not torch.equal(runs[0].weights, other.weights)
+
+
+def test_every_byte_of_every_round_is_metered() -> None:
+    flat = model()
+    devices = [samples(10, seed=n) for n in range(4)]
+    down = len(encode(Server(flat, Plain(), 0.1).model()))
+    up = len(encode(Payload.dense(flat.weights)))
+    found = train(training(sampled=3, rounds=5), flat, devices, samples(5), Plain(), Streams(0))
+    assert len(found.wire.phases) == 10
+    for phase in found.wire.phases:
+        server = phase.traffic[SERVER]
+        assert (server.sent, server.received) == ((3 * down, 0) if phase.topic == "model" else (0, 3 * up))
+        assert sum(t.sent for t in phase.traffic.values()) == sum(t.received for t in phase.traffic.values())
+
+
+def test_exposure_counts_what_an_accountant_asks() -> None:
+    devices = [samples(10, seed=n) for n in range(4)]
+    found = train(training(sampled=1, rounds=9), model(), devices, samples(5), Plain(), Streams(0)).exposure
+    assert (found.clients, found.sampled, found.rounds, found.equal_weights) == (4, 1, 9, True)
+    assert 3 <= found.participations <= 9
+
+
+@dataclass(frozen=True)
+class Explosive(HorizontalDefense):
+    card = Card(title="explosive", paper="https://example.org", threat="none")
+
+    def upload(self, update: Update, client: ClientState) -> Payload:
+        return Payload.dense(update.flat * (torch.inf if client.round == 2 else 1))
+
+
+def test_a_federation_that_runs_off_keeps_its_last_finite_model() -> None:
+    devices = [samples(10, seed=n) for n in range(4)]
+    setting = training(rounds=6, evaluate_every=1)
+    found = train(setting, model(), devices, samples(5), Explosive(), Streams(0))
+    whole = train(training(rounds=2, evaluate_every=1), model(), devices, samples(5), Plain(), Streams(0))
+    assert found.diverged
+    assert torch.equal(found.weights, whole.weights)
+    assert [round for round, _ in found.curve] == [1, 2, 3]
+
+
+@dataclass(frozen=True)
+class Doubling(HorizontalDefense):
+    card = Card(title="doubling", paper="https://example.org", threat="none")
+
+    def local_gradient(self, gradient: Update, step: LocalStep) -> Update:
+        assert step.images.shape[1:] == SHAPE
+        return gradient.with_flat(gradient.flat * 2)
+
+
+def test_a_local_gradient_is_stepped_with_and_uploaded_as_the_defense_left_it() -> None:
+    devices = [samples(10, seed=n) for n in range(2)]
+    setting = training(partition=Iid(kind="iid", devices=2), sampled=2)
+    doubled = train(setting, model(), devices, samples(5), Doubling(), Streams(0))
+    plain = train(
+        training(**(setting.model_dump() | {"learning_rate": 0.2})), model(), devices, samples(5), Plain(), Streams(0)
+    )
+    assert torch.allclose(doubled.weights, plain.weights, atol=1e-6)
+
+
+def test_running_statistics_travel_and_are_averaged() -> None:
+    flat = model("convnet", (3, 32, 32), width=2)
+    devices = [replace(samples(6, seed=n, shape=(3, 32, 32))) for n in range(2)]
+    setting = training(partition=Iid(kind="iid", devices=2), sampled=2, rounds=1, batch_size=6)
+    singles = []
+    for number, data in enumerate(devices):
+        alone = model("convnet", (3, 32, 32), width=2)
+        alone.module.train()
+        order = Streams(0).child("client", client(number), 0).generator("order")
+        alone.module(data.images[torch.randperm(6, generator=order)])
+        singles.append(alone.statistics.clone())
+    found = train(setting, flat, devices, samples(2, shape=(3, 32, 32)), Plain(), Streams(0))
+    assert flat.statistics.numel() > 0
+    assert torch.allclose(found.statistics, (singles[0] + singles[1]) / 2, atol=1e-5)
+
+
+def test_a_flat_model_shares_memory_with_its_module() -> None:
+    flat = model("mlp")
+    flat.weights.zero_()
+    assert all(not p.any() for p in flat.module.parameters())
+    data = samples(8)
+    gradient = flat.gradient(data.images, data.labels)
+    parts = [p.grad for p in flat.module.parameters()]
+    assert torch.equal(torch.cat([p.flatten() for p in parts if p is not None]), gradient)
+
+
+def test_accuracy_is_the_share_of_hits() -> None:
+    flat = model()
+    data = samples(23)
+    with torch.no_grad():
+        wanted = (flat.module(data.images).argmax(1) == data.labels).float().mean()
+    assert flat.accuracy(data.images, data.labels, batch=5) == pytest.approx(float(wanted))
+    assert isinstance(flat.module, nn.Module)
