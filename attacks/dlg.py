@@ -14,8 +14,9 @@ class DLG(L2GradientMatching):
         title="DLG",
         paper="https://arxiv.org/abs/1906.08935",
         threat="honest-but-curious server",
-        assumes="architecture and weights, the number of samples; a twice-differentiable network",
-        notes="The authors use no line search and one start: line_search=none, restarts=1, relative=false.",
+        assumes="architecture, weights, number of samples, which entries were sent; a twice-differentiable network",
+        notes="As published: line_search=none, restarts=1, relative=false, sent_only=false. By default it is adaptive: "
+        "where a defense sends part of the update, it matches that part.",
     )
 
     def reconstruct(self, view: HorizontalView, streams: Streams) -> Reconstruction:

@@ -15,8 +15,9 @@ class IDLG(L2GradientMatching):
         title="iDLG",
         paper="https://arxiv.org/abs/2001.02610",
         threat="honest-but-curious server",
-        assumes="architecture and weights, one sample a victim, cross entropy; a twice-differentiable network",
-        notes="The label comes from the bias gradient where it was sent, else from the weight gradient's row sums.",
+        assumes="what DLG assumes, one sample a victim, and cross entropy",
+        notes="The label comes from the bias gradient where it was sent, else from the weight gradient's row sums. "
+        "Adaptive by default, as DLG is here; line_search=none, relative=false, sent_only=false is the published form.",
     )
 
     def reconstruct(self, view: HorizontalView, streams: Streams) -> Reconstruction:

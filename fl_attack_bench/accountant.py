@@ -13,13 +13,14 @@ from fl_attack_bench.api import Exposure, Guarantee
 
 # Below this noise multiplier the privacy-loss distribution is too wide to discretise in reasonable time.
 _SMALLEST_FOR_PLD = 0.3
+_STATISTICS = "No guarantee: running statistics of batch norm travel without noise."
 _UNBOUNDED = "No guarantee: without clipping one client's data can move the upload arbitrarily far."
 
 
 def gaussian(scale: float, clip: float | None, exposure: Exposure) -> Guarantee:
     """Guarantee of normal noise of standard deviation ``scale`` on uploads clipped to an L2 norm of ``clip``."""
-    if clip is None:
-        return Guarantee(_UNBOUNDED)
+    if clip is None or exposure.statistics:
+        return Guarantee(_UNBOUNDED if clip is None else _STATISTICS)
     import dp_accounting
 
     multiplier = scale / (2 * clip)
@@ -31,14 +32,15 @@ def gaussian(scale: float, clip: float | None, exposure: Exposure) -> Guarantee:
     if exposure.equal_weights:
         crowd = dp_accounting.GaussianDpEvent(multiplier * exposure.sampled**0.5)
         sampled = dp_accounting.SampledWithoutReplacementDpEvent(exposure.clients, exposure.sampled, crowd)
-        model = _rdp(dp_accounting.SelfComposedDpEvent(sampled, exposure.rounds), delta)
+        # The models are made of what the server sees: they cannot tell more.
+        model = min(server, _rdp(dp_accounting.SelfComposedDpEvent(sampled, exposure.rounds), delta))
     return _statement(server, model, delta, exposure)
 
 
 def laplace(scale: float, clip: float | None, exposure: Exposure) -> Guarantee:
     """Guarantee of Laplace noise of parameter ``scale`` on uploads clipped to an L1 norm of ``clip``."""
-    if clip is None:
-        return Guarantee(_UNBOUNDED)
+    if clip is None or exposure.statistics:
+        return Guarantee(_UNBOUNDED if clip is None else _STATISTICS)
     import dp_accounting
 
     multiplier = scale / (2 * clip)

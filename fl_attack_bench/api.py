@@ -5,7 +5,7 @@ other: an attack gets a view, which holds what the wire delivered to the adversa
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -107,6 +107,7 @@ class Exposure:
         rounds: how many rounds were played.
         participations: the most rounds that any one client took part in.
         equal_weights: whether every client counts the same in the average.
+        statistics: running statistics of batch norm that each upload carries in the clear.
     """
 
     clients: int
@@ -114,6 +115,7 @@ class Exposure:
     rounds: int
     participations: int
     equal_weights: bool
+    statistics: int = 0
 
 
 @dataclass(frozen=True)
@@ -229,9 +231,6 @@ class Reconstruction:
     iterations: Tensor
     diverged: Tensor
     curve: tuple[float, ...] = ()
-
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

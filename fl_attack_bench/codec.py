@@ -101,6 +101,8 @@ def decode(frame: bytes) -> Payload:
     parts: dict[str, Part] = {}
     for _ in range(count):
         name, part = _decode_part(reader)
+        if name in parts:
+            raise CodecError(f"part {name!r} stands twice")
         parts[name] = part
     if reader.left:
         raise CodecError(f"{reader.left} bytes behind the last part")
@@ -161,6 +163,8 @@ def _decode_part(reader: "_Reader") -> tuple[str, Part]:
     shape = reader.unpack(f"<{axes}Q")
     if form > _SPARSE_GAPS or code >= len(_DTYPES):
         raise CodecError(f"part {name!r}: unknown form {form} or dtype {code}")
+    if prod(max(axis, 1) for axis in shape) >= 2**63:
+        raise CodecError(f"part {name!r}: no tensor has the shape {shape}")
     if form == _DENSE:
         return name, Dense(reader.tensor(code, prod(shape)).reshape(shape))
     if axes != 1:

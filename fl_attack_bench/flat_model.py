@@ -1,4 +1,6 @@
-"""A network whose parameters and gradients live in one flat vector each."""
+"""A network whose parameters live in one flat vector."""
+
+import copy
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own idiom
@@ -19,12 +21,12 @@ class FlatModel:
         self.module = module.to(device)
         self.layout = Layout.of(module)
         self.weights = self.layout.flatten({n: p.detach() for n, p in module.named_parameters()}).clone()
-        self.grad = torch.zeros_like(self.weights)
-        values, grads = self.layout.views(self.weights), self.layout.views(self.grad)
+        values = self.layout.views(self.weights)
         for name, parameter in module.named_parameters():
             parameter.data = values[name]
-            parameter.grad = grads[name]
-        self._statistics = [b for b in module.buffers() if b.is_floating_point()]
+        self._parameters = list(module.parameters())
+        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        self._statistics = [b for norm in norms for b in norm.buffers() if b.is_floating_point()]
 
     @property
     def statistics(self) -> Tensor:
@@ -40,10 +42,13 @@ class FlatModel:
             buffer.copy_(piece.view_as(buffer))
 
     def gradient(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Gradient of the mean cross entropy of a batch, shape ``(layout.size,)``; overwritten by the next call."""
-        self.grad.zero_()
-        F.cross_entropy(self.module(images), labels).backward()
-        return self.grad
+        """Gradient of the mean cross entropy of a batch, shape ``(layout.size,)``."""
+        loss = F.cross_entropy(self.module(images), labels)
+        return torch.cat([part.flatten() for part in torch.autograd.grad(loss, self._parameters)])
+
+    def public(self) -> nn.Module:
+        """A copy in evaluation mode that shares nothing with this model: what may be handed to an adversary."""
+        return copy.deepcopy(self.module).eval()
 
     @torch.no_grad()
     def accuracy(self, images: Tensor, labels: Tensor, batch: int = 1000) -> float:

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, Field
 
 from fl_attack_bench import safe_yaml
 from fl_attack_bench.errors import UnknownNameError, UserError
+from fl_attack_bench.link import Link
 from fl_attack_bench.schema import Document, parse
 from fl_attack_bench.suite import Name
 
@@ -37,14 +38,6 @@ def _compiles(pattern: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_compiles), Field(max_length=200)]
-
-
-class Link(Document):
-    """A network that the wire models."""
-
-    name: str = Field(max_length=40)
-    bits_per_second: float = Field(gt=0)
-    round_trip_seconds: float = Field(ge=0)
 
 
 class Match(Document):

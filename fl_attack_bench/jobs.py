@@ -24,7 +24,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from fl_attack_bench import __version__, registry
+from fl_attack_bench import engine, registry
+from fl_attack_bench.link import Link
 from fl_attack_bench.record import Status
 from fl_attack_bench.schema import Document
 from fl_attack_bench.suite import Cell, MethodSpec
@@ -42,6 +43,7 @@ class Settings(Document):
         download: whether a missing dataset may be fetched.
         device: ``cpu`` or ``cuda``.
         threads: for torch's operations.
+        links: the networks that seconds are modelled for.
     """
 
     work: Path
@@ -49,6 +51,7 @@ class Settings(Document):
     download: bool = False
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = 1
+    links: list[Link] = []
 
 
 class Outcome(Document):
@@ -67,11 +70,31 @@ class Outcome(Document):
     started: datetime
 
 
+class Context(Document):
+    """What a result depends on besides its cell.
+
+    Args:
+        data: digest of the dataset's file, where the dataset is a file of the user's.
+        profile: the hardware profile's terms as JSON, networks included.
+        packages: versions of the libraries that compute.
+        machine: for timings only: another machine of the same profile has its own seconds.
+    """
+
+    data: str = ""
+    profile: str = ""
+    packages: dict[str, str] = {}
+    machine: dict[str, str] = {}
+
+
+_NO_CONTEXT = Context()
+
+
 class Job(Document):
     """One piece of a cell's work; any cell that needs the same piece names the same job."""
 
     kind: Kind
     cell: Cell
+    context: Context = _NO_CONTEXT
 
     @property
     def alone(self) -> bool:
@@ -83,11 +106,12 @@ class Job(Document):
         """Hash of everything that the result depends on."""
         cell = self.cell
         axes: dict[str, Any] = {
-            "version": __version__,
+            "engine": engine.version(),
             "kind": self.kind,
             "suite": [cell.suite, cell.suite_version],
             "task": cell.task.model_dump(mode="json"),
             "hardware": cell.hardware,
+            "context": self.context.model_dump(mode="json", exclude=set() if self.alone else {"machine"}),
         }
         if self.kind != "timing":
             axes["seed"] = cell.seed
@@ -107,14 +131,14 @@ class Job(Document):
         return (self.folder(work) / RESULT).is_file()
 
 
-def of(cell: Cell) -> list[Job]:
+def of(cell: Cell, context: Context = _NO_CONTEXT) -> list[Job]:
     """The jobs of a cell, each behind those it needs."""
     kinds: list[Kind] = []
     if cell.task.training is not None:
         kinds += ["centralised", "training", "timing"]
     if cell.task.victims is not None:
         kinds.append("attack")
-    return [Job(kind=kind, cell=cell) for kind in kinds]
+    return [Job(kind=kind, cell=cell, context=context) for kind in kinds]
 
 
 @contextmanager
@@ -133,4 +157,4 @@ def publishing(job: Job, work: Path) -> Iterator[Path]:
 
 
 def _identity(kind: registry.Kind, spec: MethodSpec) -> list[Any]:
-    return [spec.label, registry.source_sha256(kind, spec.name)]
+    return [spec.model_dump(mode="json"), registry.source_sha256(kind, spec.name)]

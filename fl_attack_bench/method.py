@@ -64,9 +64,12 @@ class Method:
 
 @cache
 def parameter_adapters(cls: Any) -> Mapping[str, TypeAdapter[Any]]:
-    """A validator for each parameter of a method's class; strict, so that ``"3"`` is no number and ``1`` no flag."""
+    """A validator for each parameter of a method's class.
+
+    Strict, so that ``"3"`` is no number and ``1`` no flag; infinity and NaN are no numbers either.
+    """
     hints = get_type_hints(cls, include_extras=True)
-    strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    strict = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
     return {f.name: TypeAdapter(hints[f.name], config=strict) for f in fields(cls)}
 
 

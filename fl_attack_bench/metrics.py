@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own idiom
 from torch import Tensor
 
-_WINDOW = 11
+SMALLEST = _WINDOW = 11
 _SIGMA = 1.5
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from fl_attack_bench import __version__, jobs, registry
+from fl_attack_bench import engine, jobs, registry
 from fl_attack_bench.errors import UserError
-from fl_attack_bench.jobs import Job, Kind, Outcome
+from fl_attack_bench.jobs import Context, Job, Kind, Outcome
 from fl_attack_bench.progress import FAILED
 from fl_attack_bench.record import Record
 from fl_attack_bench.store import Store
@@ -60,8 +60,8 @@ def identity(kind: registry.Kind, spec: MethodSpec) -> Method:
     return kind, spec.model_dump_json()
 
 
-def valid(cell: Cell, store: Store, gate: Gate, say: Callable[[str], None]) -> Record | None:
-    """The record of a cell, unless a method, the engine or the gate has changed since. A corrupt one is set aside."""
+def valid(cell: Cell, store: Store, gate: Gate, context: Context, say: Callable[[str], None]) -> Record | None:
+    """The record of a cell, unless what it depends on has changed since. A corrupt one is set aside."""
     cell_id = cell.id
     if not store.has(cell_id):
         return None
@@ -75,18 +75,28 @@ def valid(cell: Cell, store: Store, gate: Gate, say: Callable[[str], None]) -> R
         used = record.attack if kind == "attack" else record.defense
         if used is None or used.source_sha256 != registry.source_sha256(kind, spec.name):
             return None
-    same = record.gate == gate and record.provenance.packages.get("fl-attack-bench") == __version__
-    return record if same else None
+    packages = record.provenance.packages
+    same = record.gate == gate and packages.get("fl-attack-bench") == engine.version()
+    same = same and all(packages.get(name) == version for name, version in context.packages.items())
+    # Only a file of the user's can change under its name; a failure may not have come to reading it.
+    known = record.provenance.dataset_fingerprint
+    return record if same and (not context.data or not known or known == context.data) else None
 
 
 def graph(
-    cells: Sequence[Cell], store: Store, broken: Mapping[Method, Outcome], *, retry_failed: bool
+    cells: Sequence[Cell],
+    store: Store,
+    context: Callable[[Cell], Context],
+    broken: Mapping[Method, Outcome],
+    *,
+    retry_failed: bool,
 ) -> tuple[dict[Key, Node], list[Entry]]:
     """Every job once, however many cells share it, and the cells with their jobs.
 
     Args:
         cells: those to play.
         store: knows which jobs have ended before.
+        context: what a cell's results depend on besides the cell.
         broken: methods that do not load, and how that failed.
         retry_failed: forget how jobs failed before.
     """
@@ -94,7 +104,7 @@ def graph(
     entries = []
     for cell in cells:
         own: dict[Kind, Node] = {}
-        for job in jobs.of(cell):
+        for job in jobs.of(cell, context(cell)):
             key: Key = (job.kind, job.key)
             if key not in nodes:
                 nodes[key] = Node(job, key, len(nodes), outcome=_known(job, key, store, broken, retry=retry_failed))

@@ -17,17 +17,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fl_attack_bench import hardware, metrics, models, registry
-from fl_attack_bench.api import HorizontalDefense, HorizontalView, Observation, PassiveAttack, Reconstruction
+from fl_attack_bench.api import HorizontalDefense, PassiveAttack, Reconstruction
+from fl_attack_bench.codec import decode, encode
 from fl_attack_bench.data import datasets, partition
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.flat_model import FlatModel
 from fl_attack_bench.jobs import RESULT, Job, Settings, publishing
+from fl_attack_bench.link import Link
 from fl_attack_bench.method import build
 from fl_attack_bench.scenarios import horizontal
 from fl_attack_bench.scenarios.horizontal import Client, LocalWork, Samples, Server
 from fl_attack_bench.seeds import Streams, derive
-from fl_attack_bench.suite import Cell, MethodSpec
-from fl_attack_bench.wire import SERVER, Link, Wire, client
+from fl_attack_bench.suite import MethodSpec, Training
+from fl_attack_bench.wire import SERVER, Wire, client
 
 TENSORS = "federation.safetensors"
 PICTURES = "reconstructions.npz"
@@ -54,7 +56,7 @@ class _Stage:
     """What every job of a cell begins with."""
 
     def __init__(self, job: Job, settings: Settings) -> None:
-        self.cell: Cell = job.cell
+        self.job, self.cell = job, job.cell
         self.settings = settings
         self.device = torch.device(settings.device)
         self.dataset = datasets.load(self.cell.task.dataset, settings.data_dir, settings.download)
@@ -74,10 +76,7 @@ class _Stage:
 
     def devices(self) -> list[Samples]:
         """Each device's samples under the task's partition."""
-        training = self.cell.task.training
-        if training is None:
-            raise UserError(f"task {self.cell.task.name!r} has no training")
-        dealt = partition.deal(training.partition, self.dataset.y_train, self.seed.generator("partition"))
+        dealt = partition.deal(self.training.partition, self.dataset.y_train, self.seed.generator("partition"))
         whole = self.samples("train")
         return [whole.pick(rows.to(self.device)) for rows in dealt]
 
@@ -85,32 +84,49 @@ class _Stage:
         """The cell's defense, made from its parameters."""
         return cast(HorizontalDefense, _make("defense", self.cell.defense))
 
-    def victims(self) -> Samples:
-        """The victims' samples, in the task's order."""
-        chosen = self.cell.task.victims
-        if chosen is None:
+    @property
+    def training(self) -> Training:
+        """The task's training."""
+        if self.cell.task.training is None:
+            raise UserError(f"task {self.cell.task.name!r} has no training")
+        return self.cell.task.training
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the victims' step: the training's, unless the task says otherwise."""
+        task = self.cell.task
+        return task.learning_rate or (task.training.learning_rate if task.training else 1.0)
+
+    @property
+    def victim_ids(self) -> list[int]:
+        """The victims' sample ids, in the task's order."""
+        if self.cell.task.victims is None:
             raise UserError(f"task {self.cell.task.name!r} has no victims")
-        whole = self.samples(chosen.split)
-        if max(chosen.samples) >= len(whole):
+        return self.cell.task.victims.samples
+
+    def victims(self) -> Samples:
+        """The victims' samples."""
+        split = self.cell.task.victims.split if self.cell.task.victims else "test"
+        whole, last = self.samples(split), max(self.victim_ids)
+        if last >= len(whole):
             raise UserError(
-                f"task {self.cell.task.name!r}: victim {max(chosen.samples)} does not exist; "
-                f"{self.dataset.name} has {len(whole)} {chosen.split} samples"
+                f"task {self.cell.task.name!r}: victim {last} does not exist; "
+                f"{self.dataset.name} has {len(whole)} {split} samples"
             )
-        return whole.pick(torch.tensor(chosen.samples))
+        return whole.pick(torch.tensor(self.victim_ids))
 
 
 def _make(kind: registry.Kind, spec: MethodSpec) -> Any:
     found = registry.find(kind, spec.name)
+    if found.source_sha256 != registry.source_sha256(kind, spec.name):
+        raise UserError(f"{kind} {spec.name!r} was edited while the suite ran; run it again")
     return build(found.cls, spec.parameters, f"{kind} {found.name}")
 
 
 def _centralised(stage: _Stage, folder: Path) -> dict[str, Any]:
     """Train the network on all devices' samples in one place, with as many steps as all clients took together."""
     del folder
-    training = stage.cell.task.training
-    devices = stage.devices()
-    if training is None:
-        raise UserError(f"task {stage.cell.task.name!r} has no training")
+    training, devices = stage.training, stage.devices()
     pool = Samples(torch.cat([d.images for d in devices]), torch.cat([d.labels for d in devices]))
     typical = len(pool) // len(devices)
     batch = typical * training.sampled if training.algorithm == "fedsgd" else training.batch_size
@@ -131,28 +147,20 @@ def _centralised(stage: _Stage, folder: Path) -> dict[str, Any]:
 
 def _training(stage: _Stage, folder: Path) -> dict[str, Any]:
     """Train the federation under the defense."""
-    training = stage.cell.task.training
-    if training is None:
-        raise UserError(f"task {stage.cell.task.name!r} has no training")
-    defense = stage.defense()
+    training, defense = stage.training, stage.defense()
     devices, test = stage.devices(), stage.samples("test")
     trained = horizontal.train(training, stage.model(), devices, test, defense, stage.seed.child("training"))
     save_file({"weights": trained.weights, "statistics": trained.statistics}, folder / TENSORS)
     guarantee = defense.guarantee(trained.exposure)
     return {
         "utility": {"accuracy": trained.curve[-1][1], "curve": trained.curve, "diverged": trained.diverged},
-        "cost": _traffic(trained.wire, len(devices), training.sampled, _links(stage.cell)),
+        "cost": traffic(trained.wire, len(devices), training.sampled, stage.settings.links),
         "privacy": None if guarantee is None else asdict(guarantee),
         "dataset_fingerprint": stage.dataset.fingerprint,
     }
 
 
-def _links(cell: Cell) -> list[Link]:
-    profile = hardware.load(cell.hardware)
-    return [Link(link.name, link.bits_per_second, link.round_trip_seconds) for link in profile.links]
-
-
-def _traffic(wire: Wire, devices: int, sampled: int, links: Sequence[Link]) -> dict[str, Any]:
+def traffic(wire: Wire, devices: int, sampled: int, links: Sequence[Link]) -> dict[str, Any]:
     """Bytes and modelled seconds from what the wire metered."""
     rounds = len({phase.round for phase in wire.phases})
     names = {client(number) for number in range(devices)}
@@ -177,36 +185,31 @@ def _traffic(wire: Wire, devices: int, sampled: int, links: Sequence[Link]) -> d
 def _timing(stage: _Stage, folder: Path) -> dict[str, Any]:
     """Median seconds of a client, of the defense's part in it, and of the server, one round each."""
     del folder
-    training = stage.cell.task.training
-    if training is None:
-        raise UserError(f"task {stage.cell.task.name!r} has no training")
+    training = stage.training
     clock = hardware.clock(stage.settings.device)
     defense, model = stage.defense(), stage.model()
     server = Server(model, defense, training.learning_rate)
-    members = [
-        Client(client(number), samples, defense)
-        for number, samples in enumerate(stage.devices()[: min(training.sampled, 10)])
-    ]
+    devices = stage.devices()[: training.sampled]
+    members = [Client(client(number), samples, defense) for number, samples in enumerate(devices)]
     work = LocalWork.of(training)
     seconds: dict[str, list[float]] = {"client_seconds": [], "defense_seconds": [], "server_seconds": []}
     model.module.train()
     for round in range(_TIMED_ROUNDS):
-        wire = Wire()
-        uploads = []
+        frames, spent, defending = [], [], []
         received = server.model()
         for member in members:
             streams = stage.seed.child("timing", member.name, round)
             began = clock()
-            answer = member.answer(received, model, work, round, streams, clock)
-            with wire.phase(round, "update"):
-                uploads.append(wire.send(member.name, SERVER, answer))
-            if round:
-                seconds["client_seconds"].append(clock() - began)
-                seconds["defense_seconds"].append(member.defense_seconds)
+            frames.append(encode(member.answer(received, model, work, round, streams, clock)))
+            spent.append(clock() - began)
+            defending.append(member.defense_seconds)
         began = clock()
-        server.take(uploads, [len(member.samples) for member in members])
+        server.take([decode(frame) for frame in frames])
+        served = clock() - began
         if round:
-            seconds["server_seconds"].append(clock() - began)
+            seconds["client_seconds"] += spent
+            seconds["defense_seconds"] += defending
+            seconds["server_seconds"].append(served)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -217,65 +220,33 @@ def _attack(stage: _Stage, folder: Path) -> dict[str, Any]:
         raise UserError(f"cell {cell.id} names no attack")
     attack = cast(PassiveAttack, _make("attack", cell.attack))
     defense, victims = stage.defense(), stage.victims()
+    if min(victims.images.shape[2:]) < metrics.SMALLEST:
+        raise UserError(
+            f"{stage.dataset.name}: structural similarity needs images of {metrics.SMALLEST} pixels or more"
+        )
+    names = [client(f"victim-{number}") for number in stage.victim_ids]
     model = stage.model()
     moments = {"initial": (model.weights.cpu().clone(), model.statistics.cpu().clone())}
     if cell.task.training is not None:
-        kept = load_file(Job(kind="training", cell=cell).folder(stage.settings.work) / TENSORS)
+        trained = stage.job.model_copy(update={"kind": "training"})
+        kept = load_file(trained.folder(stage.settings.work) / TENSORS)
         moments["trained"] = (kept["weights"], kept["statistics"])
     clock = hardware.clock(stage.settings.device)
     pictures = {"originals": _pixels(victims.images)}
     scored = []
     for moment, (weights, running) in moments.items():
         model.load(weights, running)
-        view = observe(model, victims, defense, cell, stage.seed.child("victims", moment))
+        streams = stage.seed.child("victims", moment)
+        view = horizontal.observe(model, victims, names, defense, cell.defense.label, stage.learning_rate, streams)
         began = clock()
         # Not of the defense: every defense meets the same starting points.
-        found = attack.reconstruct(view, stage.seed.child("attack", moment, cell.attack.label))
+        found = attack.reconstruct(view, stage.seed.child("attack", moment, cell.attack.model_dump_json()))
         seconds = clock() - began
         images = _checked(found, victims).clamp(0, 1)
         pictures[moment] = _pixels(images)
-        scored.append(_score(moment, found, images, victims, cell, seconds))
+        scored.append(_score(moment, found, images, victims, stage.victim_ids, seconds))
     np.savez_compressed(folder / PICTURES, allow_pickle=False, **pictures)
     return {"reconstructed": scored, "dataset_fingerprint": stage.dataset.fingerprint}
-
-
-def observe(
-    model: FlatModel, victims: Samples, defense: HorizontalDefense, cell: Cell, streams: Streams
-) -> HorizontalView:
-    """What the server gets to see of each victim: a client with one sample that answers the current model.
-
-    The victims' uploads pass through the same client, defense and wire that the training used; batch norm is in
-    evaluation mode, because statistics over a single sample are no statistics.
-    """
-    training = cell.task.training
-    rate = cell.task.learning_rate or (training.learning_rate if training else 1.0)
-    work = LocalWork(rate)
-    wire = Wire(watched={SERVER})
-    server = Server(model, defense, rate)
-    model.module.eval()
-    names = [client(f"victim-{number}") for number in (cell.task.victims.samples if cell.task.victims else [])]
-    with wire.phase(0, "model"):
-        received = wire.broadcast(SERVER, names, server.model())
-    with wire.phase(0, "update"):
-        for row, name in enumerate(names):
-            party = Client(name, victims.pick(torch.tensor([row])), defense)
-            answer = party.answer(received, model, work, 0, streams.child(name), lambda: 0.0)
-            wire.send(name, SERVER, answer)
-    model.load(server.weights, server.statistics)
-    messages = wire.view()
-    seen = Observation.stack([defense.read(message.payload(), model.layout) for message in messages])
-    return HorizontalView(
-        model=model.module,
-        layout=model.layout,
-        messages=messages,
-        observed=Observation(seen.values.to(victims.images), seen.sent.to(victims.images.device)),
-        learning_rate=rate,
-        batch_size=1,
-        image_shape=cast(tuple[int, int, int], tuple(victims.images.shape[1:])),
-        classes=model.module(victims.images[:1]).shape[1],
-        defense=cell.defense.label,
-        defense_parameters=defense.parameters,
-    )
 
 
 def _checked(found: Reconstruction, victims: Samples) -> Tensor:
@@ -293,12 +264,11 @@ def _checked(found: Reconstruction, victims: Samples) -> Tensor:
 
 
 def _score(
-    moment: str, found: Reconstruction, images: Tensor, victims: Samples, cell: Cell, seconds: float
+    moment: str, found: Reconstruction, images: Tensor, victims: Samples, ids: Sequence[int], seconds: float
 ) -> dict[str, Any]:
     error = metrics.mse(images, victims.images)
     raw = metrics.mse(found.images.squeeze(1), victims.images)
     decibels, likeness = metrics.psnr(images, victims.images), metrics.ssim(images, victims.images)
-    ids = cell.task.victims.samples if cell.task.victims else []
     scores = [
         {
             "victim": ids[row],

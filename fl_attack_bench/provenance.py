@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from fl_attack_bench import __version__, registry
+from fl_attack_bench import engine, notation, registry
 from fl_attack_bench.method import build
 from fl_attack_bench.record import MethodUsed
 from fl_attack_bench.suite import Cell, MethodSpec
@@ -30,18 +30,12 @@ def command(suite: str, cell: Cell, *, data_dir: Path | None = None, hardware: s
     """
     words = ["flab", "run", suite, "--task", cell.task.name]
     if cell.attack is not None:
-        words += ["--attack", option(cell.attack)]
-    words += ["--defense", option(cell.defense), "--seed", str(cell.seed)]
+        words += ["--attack", notation.written(cell.attack)]
+    words += ["--defense", notation.written(cell.defense), "--seed", str(cell.seed)]
     if data_dir is not None:
         words += ["--data-dir", str(data_dir)]
     words += ["--hardware", hardware or cell.hardware]
     return shlex.join(words)
-
-
-def option(spec: MethodSpec) -> str:
-    """A method as the command line takes it: ``name[parameter=value,...]``; a path stays a path."""
-    inside = ",".join(f"{key}={_written(value)}" for key, value in sorted(spec.parameters.items()))
-    return f"{spec.name}[{inside}]" if inside else spec.name
 
 
 def describe(kind: registry.Kind, spec: MethodSpec) -> MethodUsed:
@@ -92,7 +86,7 @@ def revision() -> tuple[str | None, bool | None]:
 
 @cache
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "fl-attack-bench": __version__}
+    found = {"python": platform.python_version(), "fl-attack-bench": engine.version()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
@@ -116,11 +110,3 @@ def _git(root: Path, *words: str) -> str:
         check=True,
     )
     return answer.stdout
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ",".join(map(_written, value)) + "]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value!r}" if isinstance(value, float) else str(value)

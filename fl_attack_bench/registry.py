@@ -99,7 +99,7 @@ def _plugins(kind: Kind) -> dict[str, EntryPoint]:
 def _from_plugin(kind: Kind, entry: EntryPoint) -> Found:
     try:
         loaded = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{kind} {entry.name!r} of entry point {entry.value!r} does not import: {error}") from error
     if isinstance(loaded, types.ModuleType):
         return _describe(kind, entry.name, loaded, "entry-point")
@@ -119,7 +119,7 @@ def _from_path(kind: Kind, path: Path, where: str) -> Found:
         sys.modules[module_name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script that ends itself is no method
             del sys.modules[module_name]
             raise UserError(f"{path} does not import: {type(error).__name__}: {error}") from error
     return _describe(kind, path.stem, module, "path")
@@ -135,7 +135,7 @@ def _describe(kind: Kind, name: str, module: types.ModuleType, origin: Origin) -
     if len(own) != 1:
         listed = ", ".join(cls.__name__ for cls in own) or "none"
         raise UserError(f"{module.__file__}: a method's file holds one public {_BASES[kind]}; found {listed}")
-    return Found(name, _checked(kind, name, own[0]), origin, _hash(str(module.__file__)))
+    return Found(name, _checked(kind, name, own[0]), origin, _hash_at_import(str(module.__file__)))
 
 
 def _checked(kind: Kind, name: str, cls: object) -> type[Method]:
@@ -173,6 +173,12 @@ def _module_file(dotted: str) -> Path:
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise UserError(f"module {dotted} has no source file")
     return Path(spec.origin)
+
+
+@cache
+def _hash_at_import(path: str) -> str:
+    """Of the code that this process runs: a file that is edited later does not change what was imported."""
+    return _hash(path)
 
 
 def _hash(path: str | Path) -> str:

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 
 from fl_attack_bench import plan, provenance, registry
 from fl_attack_bench.assemble import assemble
+from fl_attack_bench.data import catalogue
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.hardware import Machine, Profile
-from fl_attack_bench.jobs import Kind, Outcome, Settings
+from fl_attack_bench.jobs import Context, Kind, Outcome, Settings
 from fl_attack_bench.plan import Entry, Key, Method, Node
 from fl_attack_bench.pool import Answer, Pool
 from fl_attack_bench.progress import FAILED, Progress, Quiet
@@ -115,7 +116,8 @@ def run(
         UserError: a method does not exist or does not take its parameters, the run folder is in use or cannot be
             written, or the profile needs what the machine lacks.
     """
-    settings = settings.model_copy(update={"work": store.work, "device": profile.device, "threads": profile.threads})
+    terms = {"device": profile.device, "threads": profile.threads, "links": profile.links}
+    settings = settings.model_copy(update={"work": store.work, **terms})
     with store.locked(), _stoppable():
         store.sweep()
         with Pool(workers, store.logs, play=play, tf32=profile.tf32, environment=environment) as pool:
@@ -126,7 +128,7 @@ def run(
 class _Run:
     """One run's state."""
 
-    def __init__(  # noqa: PLR0917 - made in one place
+    def __init__(
         self,
         suite: Suite,
         settings: Settings,
@@ -148,12 +150,13 @@ class _Run:
         self.broken: dict[Method, Outcome] = {}
         self.calibration: dict[str, float] = {}
         self.ready: list[tuple[int, Key]] = []
+        self.digests: dict[str, str] = {}
 
     def play(self, cells: Sequence[Cell], workers: int, *, retry_failed: bool) -> Summary:
         try:
             missing = self._missing(cells, retry_failed=retry_failed)
             self._look_at_methods(missing)
-            self.nodes, entries = plan.graph(missing, self.store, self.broken, retry_failed=retry_failed)
+            self.nodes, entries = plan.graph(missing, self.store, self._context, self.broken, retry_failed=retry_failed)
             left = Counter(node.job.kind for node in self.nodes.values() if node.outcome is None)
             self.progress.begin(len(cells), len(cells) - len(missing), left, workers)
             self._play(logging=bool(entries))
@@ -174,11 +177,24 @@ class _Run:
             self.progress.say(f"stopped: {done} of {len(cells)} cells are kept; the same command again plays the rest")
         return self.summary
 
+    def _context(self, cell: Cell) -> Context:
+        """What the cell's results depend on besides the cell; each data file is hashed once a run."""
+        name = cell.task.dataset
+        if name not in self.digests:
+            self.digests[name] = catalogue.digest(name, self.settings.data_dir)
+        versions = provenance.packages()
+        return Context(
+            data=self.digests[name],
+            profile=self.profile.model_dump_json(),
+            packages={package: versions.get(package, "") for package in ("torch", "torchvision", "numpy")},
+            machine=self.machine.described(),
+        )
+
     def _missing(self, cells: Sequence[Cell], *, retry_failed: bool) -> list[Cell]:
         """Cells without a valid record; kept records go to the log, in case that an earlier run could not do so."""
         missing = []
         for cell in cells:
-            record = plan.valid(cell, self.store, self.suite.gate, self.progress.say)
+            record = plan.valid(cell, self.store, self.suite.gate, self._context(cell), self.progress.say)
             if record is None or (retry_failed and record.status in FAILED):
                 missing.append(cell)
                 continue

@@ -34,7 +34,9 @@ def parse(cls: type[D], data: Any, where: str) -> D:
 
 
 def _explain(cls: type[BaseModel], error: ValidationError, where: str) -> UserError:
-    first = error.errors()[0]
+    errors = error.errors()
+    # A misspelt required key is both missing and unknown: only the latter tells where the slip is.
+    first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
     place = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
         return UnknownNameError("key", str(first["loc"][-1]), _legal_keys(cls, first["loc"][:-1]), f"{where}: {place}")

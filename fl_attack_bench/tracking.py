@@ -123,7 +123,7 @@ class Tracker:
                 self._say(f"not logged: {error}")
             except Exception as error:  # MLflow's, the database's and the network's have no common base
                 self._failures += 1
-                if self._failures >= _TRIES or _unreachable(self.uri):
+                if self._failures >= _TRIES or unreachable(self.uri):
                     self._give_up(_brief(error))
                     return
 
@@ -152,7 +152,7 @@ def sync(store: Store, uri: str | None = None) -> tuple[int, list[str]]:
             try:
                 done += target.upload(store, record.cell_id)
             except Exception as error:
-                why = _unreachable(uri)
+                why = unreachable(uri)
                 if why:
                     raise UserError(f"{shown(uri)}: {why}; {done} records uploaded before") from error
                 warnings.append(f"not uploaded: {record.cell_id}: {_brief(error)}")
@@ -168,7 +168,7 @@ def fetch(uri: str, into: Path) -> Fetched:
     path = _sqlite_path(uri)
     if path is not None and not path.is_file():
         raise UserError(f"{path}: no such database")
-    why = _unreachable(uri)
+    why = unreachable(uri)
     if why:
         raise UserError(f"{shown(uri)}: {why}")
     found = Fetched([], {}, [])
@@ -201,7 +201,7 @@ class _Target:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        why = _unreachable(uri)
+        why = unreachable(uri)
         if why:
             raise UserError(why)
         self._experiments: dict[str, str] = {}
@@ -351,7 +351,7 @@ def _sqlite_path(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
 
 
-def _unreachable(uri: str) -> str:
+def unreachable(uri: str) -> str:
     """Why a server cannot be reached; empty where it can, or where the URI names none."""
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https"):

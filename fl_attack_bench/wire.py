@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from fl_attack_bench.codec import Payload, decode, encode
+from fl_attack_bench.link import Link
 
 SERVER = "server"
 
@@ -13,21 +14,6 @@ SERVER = "server"
 def client(number: int | str) -> str:
     """The party name of a client."""
     return f"client/{number}"
-
-
-@dataclass(frozen=True)
-class Link:
-    """A network between every party and the rest, full duplex.
-
-    Args:
-        name: how figures and records call it.
-        bits_per_second: what one party can send, and at the same time receive.
-        round_trip_seconds: from a request to its answer.
-    """
-
-    name: str
-    bits_per_second: float
-    round_trip_seconds: float
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,13 @@
 """What the tests share: where the real images lie."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Under pytest-xdist each worker has its share of the cores; torch would start a thread for every core in each of them.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"

@@ -57,7 +57,7 @@ def test_the_model_alone_tells_less_than_every_single_upload() -> None:
 
 
 @pytest.mark.parametrize("mechanism", [accountant.gaussian, accountant.laplace])
-def test_without_clipping_there_is_no_guarantee_and_it_says_so(mechanism) -> None:  # noqa: ANN001
+def test_without_clipping_there_is_no_guarantee_and_it_says_so(mechanism) -> None:
     found = mechanism(1.0, None, EXPOSURE)
     assert found.epsilon_server is None
     assert found.epsilon_model is None

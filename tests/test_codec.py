@@ -1,5 +1,6 @@
 """What is metered is what is encoded, for every kind of payload."""
 
+import contextlib
 import struct
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_attack_bench.codec import CodecError, Dense, Part, Payload, Sparse, decode, encode
-from fl_attack_bench.wire import SERVER, Link, Wire, client
+from fl_attack_bench.link import Link
+from fl_attack_bench.wire import SERVER, Wire, client
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.uint8]
 HEADER = 6
@@ -85,10 +87,8 @@ def test_damaged_frames_are_refused_by_name_or_decoded_but_never_crash(payload: 
             decode(bytes(frame))
         return
     frame[data.draw(st.integers(0, len(frame) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    try:
-        decode(bytes(frame))
-    except CodecError as error:
-        assert str(error)
+    with contextlib.suppress(CodecError):
+        assert isinstance(decode(bytes(frame)), Payload)
 
 
 def test_a_shape_that_no_memory_holds_is_refused_before_it_is_allocated() -> None:
@@ -112,7 +112,7 @@ def test_network_seconds_are_the_busiest_party_plus_half_a_round_trip() -> None:
     with wire.phase(0, "up"):
         for number in range(4):
             wire.send(client(number), SERVER, payload)
-    link = Link("test", bits_per_second=8_000, round_trip_seconds=0.5)
+    link = Link(name="test", bits_per_second=8_000, round_trip_seconds=0.5)
     assert wire.seconds(link) == pytest.approx(4 * size / 1000 + 0.25)
 
 

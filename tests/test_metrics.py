@@ -23,7 +23,9 @@ def test_mse_is_the_mean_over_all_pixels(pair: tuple[torch.Tensor, torch.Tensor]
 
 def test_psnr_agrees_with_scikit_image(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     images, originals = pair
-    wanted = [peak_signal_noise_ratio(o.numpy(), i.numpy(), data_range=1) for i, o in zip(images, originals, strict=True)]
+    wanted = [
+        peak_signal_noise_ratio(o.numpy(), i.numpy(), data_range=1) for i, o in zip(images, originals, strict=True)
+    ]
     assert metrics.psnr(images, originals).tolist() == pytest.approx(wanted, rel=1e-4)
     assert metrics.psnr(images, images).tolist() == [float("inf")] * 4
 

@@ -35,7 +35,7 @@ def observed(model: FlatModel, data: Dataset) -> Tensor:
 def one_batch(model: FlatModel, seen: Tensor, line_search: lbfgs.LineSearch) -> Tensor:
     unknowns = Unknowns((1, 1, 28, 28), 10, None)
     gradients = VictimGradients(model.module, model.layout, cross_entropy)
-    objective = L2Matching(gradients, seen, torch.ones(VICTIMS), torch.arange(VICTIMS))
+    objective = L2Matching(gradients, seen, None, torch.ones(VICTIMS), torch.arange(VICTIMS))
     options = lbfgs.Options(iterations=ITERATIONS, line_search=line_search)
     found = lbfgs.minimise(
         lambda points, which: value_and_gradient(objective, unknowns, points, which), start(unknowns.size), options

@@ -5,9 +5,8 @@ carry that name and never the official one.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,12 @@ from torch import Tensor
 from fl_attack_bench import seeds
 from fl_attack_bench.data import archive
 from fl_attack_bench.data.archive import KEYS, Array
-from fl_attack_bench.errors import UnknownNameError, UserError
+from fl_attack_bench.data.catalogue import OFFICIAL, PREFIX, absent, check, digest, names, npz_path, present
+from fl_attack_bench.errors import UserError
 
-PREFIX = "npz:"
+__all__ = ["Dataset", "load", "names", "present"]
+
 DIGITS_TEST = 360
-
-# Where torchvision unpacks the official sets, and one file whose presence tells that it did.
-_OFFICIAL = {
-    "mnist": Path("MNIST/raw/train-images-idx3-ubyte"),
-    "cifar10": Path("cifar-10-batches-py/data_batch_1"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,23 +55,6 @@ class Dataset:
         return channels, height, width
 
 
-def names() -> list[str]:
-    """The datasets that have a name of their own; ``npz:NAME`` comes beside them."""
-    return ["cifar10", "digits", "mnist"]
-
-
-def present(name: str, data_dir: Path) -> bool:
-    """Whether the dataset can be loaded from ``data_dir`` without a download.
-
-    Raises:
-        UserError: no such name.
-    """
-    if name.startswith(PREFIX):
-        return _npz_path(name, data_dir).is_file()
-    _check_name(name)
-    return name == "digits" or (data_dir / _OFFICIAL[name]).is_file()
-
-
 def load(name: str, data_dir: Path, download: bool = False) -> Dataset:
     """Load a dataset; a second call in the same process returns the same object while its file is unchanged.
 
@@ -89,37 +67,24 @@ def load(name: str, data_dir: Path, download: bool = False) -> Dataset:
         UserError: no such name, no such file, or a file that is not a sound dataset; the message says what to do.
     """
     if name.startswith(PREFIX):
-        path = _npz_path(name, data_dir)
+        path = npz_path(name, data_dir)
         try:
             status = path.stat()
         except OSError:
             status = None
         if status is None or not path.is_file():
-            raise UserError(f"{path}: no such file, needed by dataset {name!r}; put it there or give --data-dir DIR")
+            raise UserError(absent(name, data_dir))
         return _load_npz(name, path.resolve(), status.st_mtime_ns, status.st_size)
-    _check_name(name)
+    check(name)
     return _load_digits() if name == "digits" else _load_official(name, data_dir.resolve(), download)
-
-
-def _check_name(name: str) -> None:
-    if name not in names():
-        raise UnknownNameError("dataset", name, [*names(), f"{PREFIX}NAME"])
-
-
-def _npz_path(name: str, data_dir: Path) -> Path:
-    stem = name.removeprefix(PREFIX)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}", stem):
-        raise UserError(
-            f"dataset {name!r}: {stem!r} is no plain file name (letters, digits, '_', '.', '-'); "
-            f"put the file into {data_dir} and name it without folder and ending"
-        )
-    return data_dir / f"{stem}.npz"
 
 
 @lru_cache(maxsize=2)
 def _load_npz(name: str, path: Path, modified: int, size: int) -> Dataset:
     del modified, size  # part of the cache's key only: a changed file is read again
-    return _assemble(name, archive.read(path))
+    loaded = _assemble(name, archive.read(path))
+    # The file itself, as `sha256sum` tells it: that is what a stranger can compare.
+    return replace(loaded, fingerprint=digest(name, path.parent))
 
 
 @lru_cache(maxsize=1)
@@ -143,9 +108,7 @@ def _load_digits() -> Dataset:
 @lru_cache(maxsize=2)
 def _load_official(name: str, data_dir: Path, download: bool) -> Dataset:
     if not (download or present(name, data_dir)):
-        raise UserError(
-            f"dataset {name!r} is not in {data_dir}; fetch it with `flab run ... --download --data-dir {data_dir}`"
-        )
+        raise UserError(absent(name, data_dir))
     from torchvision import datasets
 
     source = {"mnist": datasets.MNIST, "cifar10": datasets.CIFAR10}[name]
@@ -158,7 +121,7 @@ def _load_official(name: str, data_dir: Path, download: bool) -> Dataset:
         text = " ".join(str(error).split())[:160]
         raise UserError(
             f"dataset {name!r} in {data_dir} cannot be loaded ({type(error).__name__}: {text}); "
-            f"remove {data_dir / _OFFICIAL[name].parts[0]} and fetch it again with `flab run ... --download "
+            f"remove {data_dir / OFFICIAL[name].parts[0]} and fetch it again with `flab run ... --download "
             f"--data-dir {data_dir}`"
         ) from None
     stored = {

@@ -13,6 +13,9 @@ from fl_attack_bench.inversion import lbfgs
 from fl_attack_bench.inversion.matching import L2Matching, Unknowns, value_and_gradient
 from fl_attack_bench.inversion.per_sample import VictimGradients, cross_entropy
 
+# A fresh network's gradient has a squared norm of several hundreds, so that a relative objective is smaller by so much.
+_RELATIVE = 1e-3
+
 
 @dataclass(frozen=True)
 class L2GradientMatching(PassiveAttack):
@@ -26,6 +29,7 @@ class L2GradientMatching(PassiveAttack):
         history: curvature pairs that L-BFGS keeps.
         relative: divide a victim's objective by its observed squared norm, so that tolerances mean the same for the
             large gradients of a fresh network and the small ones of a trained one; False is the published form.
+        sent_only: match only the entries that were really sent; False takes the others for zeros, as published.
         stop_below: end a victim's restarts when one of them brings the objective below this.
         patience: end a restart whose objective did not fall by a thousandth in so many iterations; 0 never.
     """
@@ -36,7 +40,8 @@ class L2GradientMatching(PassiveAttack):
     learning_rate: Annotated[float, Gt(0)] = 1.0
     history: Annotated[int, Ge(1), Le(1_000)] = 100
     relative: bool = True
-    stop_below: Annotated[float, Ge(0)] = 1e-12
+    sent_only: bool = True
+    stop_below: Annotated[float, Ge(0)] = 1e-9
     patience: Annotated[int, Ge(0)] = 0
 
     def match(self, view: HorizontalView, streams: Streams, labels: Tensor | None) -> Reconstruction:
@@ -52,13 +57,19 @@ class L2GradientMatching(PassiveAttack):
         probabilities = None if labels is None else F.one_hot(labels, view.classes).to(observed.dtype)[victim]
         unknowns = Unknowns((view.batch_size, *view.image_shape), view.classes, probabilities)
         gradients = VictimGradients(view.model, view.layout, cross_entropy)
-        objective = L2Matching(gradients, observed, self._scale(observed), victim)
+        sent = view.observed.sent if self.sent_only and not view.observed.sent.all() else None
+        objective = L2Matching(gradients, observed, sent, self._scale(observed), victim)
         start = self._start(view, streams, unknowns.size).to(observed)
+        # torch's tolerances are made for the published sum of squares.
+        unit = _RELATIVE if self.relative else 1.0
         options = lbfgs.Options(
             iterations=self.iterations,
             line_search=self.line_search,
             learning_rate=self.learning_rate,
             history=self.history,
+            tolerance_grad=1e-7 * unit,
+            tolerance_change=1e-9 * unit,
+            curvature_floor=1e-10 * unit,
             stop_below=self.stop_below,
             patience=self.patience,
         )

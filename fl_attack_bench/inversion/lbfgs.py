@@ -17,7 +17,6 @@ from fl_attack_bench.inversion.line_search import StrongWolfe
 
 Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 LineSearch = Literal["none", "strong_wolfe"]
-_CURVATURE_FLOOR = 1e-10
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Options:
         line_search: ``none``, or ``strong_wolfe``.
         tolerance_grad: a problem ends when no entry of its gradient is larger.
         tolerance_change: an outer iteration ends when neither step nor value change by more.
+        curvature_floor: a pair is remembered when ``s^T y`` is larger.
         stop_below: a problem ends when its value is lower; 0 never ends one.
         patience: a problem ends when its best value did not fall by a thousandth in so many outer iterations; 0 never.
     """
@@ -43,6 +43,7 @@ class Options:
     line_search: LineSearch = "none"
     tolerance_grad: float = 1e-7
     tolerance_change: float = 1e-9
+    curvature_floor: float = 1e-10
     stop_below: float = 0.0
     patience: int = 0
 
@@ -102,7 +103,7 @@ class _Batch:
         self._left = Minimum(
             best=start.clone(),
             value=start.new_full((count,), torch.inf),
-            last=start.clone(),
+            last=start.nan_to_num(),
             iterations=torch.zeros(count, dtype=torch.int64, device=start.device),
             diverged=torch.zeros(count, dtype=torch.bool, device=start.device),
             curve=start.new_full((count, options.iterations), torch.nan),
@@ -117,7 +118,7 @@ class _Batch:
         self.steps = torch.zeros_like(self.which)
         self.trials = torch.ones_like(self.which)
         self.outer = torch.zeros_like(self.which)
-        self.best, self.best_value = self.x.clone(), self.value.clone()
+        self.best, self.best_value = self.x.nan_to_num(), self.value.nan_to_num(nan=torch.inf)
         self.patient_value, self.patient_since = self.value.clone(), torch.zeros_like(self.which)
         self.history = History(count, dimension, options.history, start)
         bad = ~self._finite(self.value, self.gradient)
@@ -137,7 +138,7 @@ class _Batch:
             return
         was = self.value
         moved = self._move()
-        finite = self._finite(self.value, self.gradient)
+        finite = self._finite(self.value, self.gradient) & self.direction.isfinite().all(1)
         improved = finite & (self.value < self.best_value)
         self.best[improved], self.best_value[improved] = self.x[improved], self.value[improved]
         still = (moved <= options.tolerance_change) | ((self.value - was).abs() < options.tolerance_change)
@@ -159,7 +160,7 @@ class _Batch:
         """Learn from the last step and choose the next direction and step length."""
         step = self.direction * self.t.unsqueeze(1)
         change = self.gradient - self.before
-        curved = (change * step).sum(1) > _CURVATURE_FLOOR
+        curved = (change * step).sum(1) > self.options.curvature_floor
         self.direction = self.history.turn(step, change, curved & ~self.fresh, self.gradient).neg_()
         rate = self.options.learning_rate
         first = (1 / self.gradient.abs().sum(1)).clamp(max=1) * rate
@@ -186,7 +187,7 @@ class _Batch:
             self.value, self.gradient = self._evaluate(self.x, self.which)
             self.trials = self.trials + 1
         self.steps = self.steps + 1
-        off = ~self._finite(self.value, self.gradient)
+        off = ~(self._finite(self.value, self.gradient) & self.direction.isfinite().all(1))
         self.x = torch.where(off.unsqueeze(1), start, self.x)
         return self.direction.abs().amax(1) * self.t
 
@@ -218,7 +219,7 @@ class _Batch:
             return
         rows = self.which[ended]
         self._left.best[rows], self._left.value[rows] = self.best[ended], self.best_value[ended]
-        self._left.last[rows] = self.x[ended]
+        self._left.last[rows] = self.x[ended].nan_to_num()
         begun = self.outer[ended] + (self.steps[ended] > 0)
         self._left.iterations[rows] = begun
         place = self.outer[ended].clamp(max=self.options.iterations - 1)

@@ -13,11 +13,12 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class L2Matching:
-    """The objective of DLG: ``scale * ||dL/dw(x, y) - g||^2``, one value a problem.
+    """The objective of DLG: ``scale * sum over the entries sent of (dL/dw(x, y) - g)^2``, one value a problem.
 
     Args:
         gradients: computes what candidate images would have sent.
         observed: g, shape ``(V, n)``, one row a victim.
+        sent: shape ``(V, n)``: the entries that count; None for all, as published.
         scale: shape ``(V,)``; 1 is the published objective, ``1 / ||g||^2`` makes tolerances mean the same for
             the large gradients of a fresh network and the small ones of a trained one.
         victim: shape ``(N,)``: whose gradient each of the N problems is after.
@@ -25,6 +26,7 @@ class L2Matching:
 
     gradients: VictimGradients
     observed: Tensor
+    sent: Tensor | None
     scale: Tensor
     victim: Tensor
 
@@ -32,7 +34,10 @@ class L2Matching:
         """Values of shape ``(A,)`` of the problems numbered ``which``."""
         rows = self.victim[which]
         difference = self.gradients(images, targets) - self.observed[rows]
-        return torch.linalg.vecdot(difference, difference) * self.scale[rows]
+        if self.sent is not None:
+            difference = difference * self.sent[rows]
+        distance: Tensor = torch.linalg.vecdot(difference, difference)
+        return distance * self.scale[rows]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own idiom
 from torch import Tensor, nn
 
+from fl_attack_bench.errors import UserError
 from fl_attack_bench.update import Layout
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -55,6 +56,8 @@ class VictimGradients:
         self._tape.clear()
         logits = self._model(images.flatten(0, 1))
         loss = self._loss(logits, targets.flatten(0, 1)).sum() / batch
+        if len({entry.names for entry in self._tape}) < len(self._tape):
+            raise UserError("a layer that is called twice in one pass is not supported: give the network two layers")
         outputs = [entry.output for entry in self._tape]
         arrived = torch.autograd.grad(loss, outputs, create_graph=True)
         parts: dict[str, Tensor] = {}
@@ -83,11 +86,11 @@ class _Recorded:
     """A layer's output with what its gradients are made of."""
 
     def __init__(self, output: Tensor, names: Sequence[str], weigh: Callable[[Tensor], Tensor]) -> None:
-        self.output, self._names, self._weigh = output, names, weigh
+        self.output, self.names, self._weigh = output, tuple(names), weigh
 
     def gradients(self, delta: Tensor, victims: int) -> dict[str, Tensor]:
         """Gradients of the layer's parameters, shape ``(V, ...)`` each, from the loss's gradient at its output."""
-        weight, bias = self._names
+        weight, bias = self.names
         found = {weight: _by_victim(self._weigh(delta), victims)}
         if bias:
             found[bias] = _by_victim(delta.flatten(2).sum(2) if delta.ndim > 2 else delta, victims)

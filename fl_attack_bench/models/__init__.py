@@ -15,7 +15,7 @@ from fl_attack_bench.models.shallow import Logistic, Mlp
 from fl_attack_bench.models.vgg16 import Vgg16
 from fl_attack_bench.schema import parse
 
-__all__ = ["Description", "Network", "build", "describe", "names"]
+__all__ = ["Description", "Network", "build", "check", "describe", "names"]
 
 _NETWORKS: dict[str, type[Network]] = {
     "convnet": ConvNet,
@@ -71,6 +71,15 @@ def describe(name: str) -> Description:
         smallest=cls.smallest,
         options=cls.schema().model_dump(),
     )
+
+
+def check(model: suite.Model) -> None:
+    """Refuse what :func:`build` would refuse whatever the images are, without building.
+
+    Raises:
+        UserError: unknown network, unknown or illegal option.
+    """
+    parse(_find(model.name).schema, model.options, f"model {model.name!r}")
 
 
 def build(model: suite.Model, image_shape: Shape, classes: int, generator: torch.Generator) -> Network:

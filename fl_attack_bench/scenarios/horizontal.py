@@ -3,7 +3,7 @@
 Each round the server sends its model to the sampled clients; each takes local SGD steps and uploads, through the
 defense, the sum of its steps' gradients; the server averages by sample counts and takes one step with the same learning
 rate. FedSGD is the special case of one step on all of a client's samples. Running statistics of batch norm are no
-parameters: they travel beside the upload in the clear and are averaged likewise.
+parameters: they travel beside the upload in the clear and are averaged likewise, as do the sample counts.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from fl_attack_bench.api import ClientState, Exposure, HorizontalDefense, LocalStep, Update
+from fl_attack_bench.api import (
+    ClientState,
+    Exposure,
+    HorizontalDefense,
+    HorizontalView,
+    LocalStep,
+    Observation,
+    Update,
+)
 from fl_attack_bench.codec import Dense, Payload
 from fl_attack_bench.flat_model import FlatModel
 from fl_attack_bench.seeds import Streams
@@ -71,7 +79,13 @@ class Client:
     defense_seconds: float = 0.0
 
     def answer(
-        self, received: Payload, model: FlatModel, work: LocalWork, round: int, streams: Streams, clock: Clock
+        self,
+        received: Payload,
+        model: FlatModel,
+        work: LocalWork,
+        round: int,
+        streams: Streams,
+        clock: Clock = lambda: 0.0,
     ) -> Payload:
         """Train on the received model and return the upload; ``defense_seconds`` is what the defense took of it."""
         self.defense_seconds = 0.0
@@ -91,9 +105,10 @@ class Client:
         state = ClientState(self.name, round, len(self.samples), rng, self.memory)
         payload = self.defense.upload(update, state)
         self.defense_seconds += clock() - began
+        parts = {**payload.parts, "samples": Dense(torch.tensor([len(self.samples)]))}
         if model.statistics.numel():
-            payload = Payload({**payload.parts, "statistics": Dense(model.statistics)})
-        return payload
+            parts["statistics"] = Dense(model.statistics)
+        return Payload(parts)
 
     def _batches(self, work: LocalWork, order: torch.Generator) -> list[Tensor]:
         count = len(self.samples)
@@ -116,8 +131,9 @@ class Server:
         """What it sends out each round."""
         return Payload({"weights": Dense(self.weights), "statistics": Dense(self.statistics)})
 
-    def take(self, uploads: Sequence[Payload], counts: Sequence[int]) -> bool:
+    def take(self, uploads: Sequence[Payload]) -> bool:
         """Average the uploads by sample counts and step; False, with the model left alone, where that is not finite."""
+        counts = [int(_dense(upload, "samples")) for upload in uploads]
         shares = [count / sum(counts) for count in counts]
         mean = self._defense.aggregate(uploads, shares, self._layout).flat
         weights = self.weights - self._learning_rate * mean
@@ -188,7 +204,14 @@ def train(
         if diverged:
             break
     equal = len({len(samples) for samples in devices}) == 1
-    exposure = Exposure(len(clients), training.sampled, len(curve) and curve[-1][0], int(taken.max()), equal)
+    exposure = Exposure(
+        clients=len(clients),
+        sampled=training.sampled,
+        rounds=curve[-1][0],
+        participations=int(taken.max()),
+        equal_weights=equal,
+        statistics=server.statistics.numel(),
+    )
     return Trained(server.weights, server.statistics, curve, diverged, wire, exposure)
 
 
@@ -200,19 +223,68 @@ def play_round(
     work: LocalWork,
     round: int,
     streams: Streams,
-    clock: Clock = lambda: 0.0,
 ) -> bool:
     """One round of the protocol; False where the average was not finite."""
     model.module.train()
     with wire.phase(round, "model"):
         received = wire.broadcast(SERVER, [member.name for member in members], server.model())
     answers = [
-        member.answer(received, model, work, round, streams.child("client", member.name, round), clock)
-        for member in members
+        member.answer(received, model, work, round, streams.child("client", member.name, round)) for member in members
     ]
     with wire.phase(round, "update"):
         uploads = [wire.send(member.name, SERVER, answer) for member, answer in zip(members, answers, strict=True)]
-    return server.take(uploads, [len(member.samples) for member in members])
+    return server.take(uploads)
+
+
+def observe(
+    model: FlatModel,
+    victims: Samples,
+    names: Sequence[str],
+    defense: HorizontalDefense,
+    label: str,
+    learning_rate: float,
+    streams: Streams,
+) -> HorizontalView:
+    """What the server gets to see of each victim: a client with one sample that answers the current model.
+
+    The victims' uploads pass through the same client, defense and wire that the training used; batch norm is in
+    evaluation mode, because statistics over a single sample are no statistics.
+
+    Args:
+        model: holds the global weights; it is left with them.
+        victims: one sample each.
+        names: their party names.
+        defense: that they follow.
+        label: the defense with its parameters, as the adversary knows it.
+        learning_rate: of their step.
+        streams: each victim's own are ``streams.child(name)``.
+    """
+    wire = Wire(watched={SERVER})
+    server = Server(model, defense, learning_rate)
+    model.module.eval()
+    with wire.phase(0, "model"):
+        received = wire.broadcast(SERVER, names, server.model())
+    with wire.phase(0, "update"):
+        for row, name in enumerate(names):
+            party = Client(name, victims.pick(torch.tensor([row])), defense)
+            answer = party.answer(received, model, LocalWork(learning_rate), 0, streams.child(name))
+            wire.send(name, SERVER, answer)
+    model.load(server.weights, server.statistics)
+    messages = wire.view()
+    seen = Observation.stack([defense.read(message.payload(), model.layout) for message in messages])
+    channels, height, width = victims.images.shape[1:]
+    return HorizontalView(
+        model=model.public(),
+        layout=model.layout,
+        messages=messages,
+        observed=Observation(seen.values.to(victims.images), seen.sent.to(victims.images.device)),
+        learning_rate=learning_rate,
+        batch_size=1,
+        image_shape=(channels, height, width),
+        classes=model.module(victims.images[:1]).shape[1],
+        defense=label,
+        defense_parameters=defense.parameters,
+    )
 
 
 def _dense(payload: Payload, name: str) -> Tensor:

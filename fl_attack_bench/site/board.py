@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fl_attack_bench import __version__, score
 from fl_attack_bench.record import Record
-from fl_attack_bench.score import Row
-from fl_attack_bench.site import contents, figures, formats, style
+from fl_attack_bench.score.row import Row
+from fl_attack_bench.site import contents, curves, figures, formats, style
 from fl_attack_bench.site.contents import Contents, DefensePage, Scene
 from fl_attack_bench.site.downloads import write_csv, write_json
 from fl_attack_bench.site.pictures import Gallery, Strip
@@ -102,8 +102,8 @@ class _Pages:
         return {
             "tradeoff": figures.tradeoff(rows, looks, folder, f"{scene.slug}-tradeoff"),
             "cost": figures.cost(rows, looks, folder, f"{scene.slug}-cost"),
-            "accuracy": figures.accuracy(rows, records, looks, folder, f"{scene.slug}-accuracy"),
-            "objectives": figures.objectives(rows, records, looks, folder, f"{scene.slug}-objectives"),
+            "accuracy": curves.accuracy(rows, records, looks, folder, f"{scene.slug}-accuracy"),
+            "objectives": curves.objectives(rows, records, looks, folder, f"{scene.slug}-objectives"),
         }
 
     def _beside_undefended(self, page: DefensePage) -> list[tuple[str, list[Row]]]:

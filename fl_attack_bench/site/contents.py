@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fl_attack_bench.record import MethodUsed, Record
-from fl_attack_bench.score import AttackScore, Failure, Row
+from fl_attack_bench.score.row import Failure, Row
+from fl_attack_bench.score.triple import AttackScore
 from fl_attack_bench.site import formats
 
 MAX_PACKAGES = 12

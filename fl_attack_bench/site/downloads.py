@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fl_attack_bench.record import Record
-from fl_attack_bench.score import Row
+from fl_attack_bench.score.row import Row
 
 Value = str | int | float | bool | None
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_attack_bench.record import Record, VictimScore
-from fl_attack_bench.score import Row
+from fl_attack_bench.score.row import Row
 
 FILE = "reconstructions.npz"
 MAX_BYTES = 256_000_000

@@ -1,7 +1,8 @@
 """One consistent, colour-blind-safe look for every figure, in a light and a dark version of the same drawing."""
 
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ THEMES = {
 # Okabe and Ito's hues, moved to a lightness that stands out from both papers.
 PALETTE = ("#2a7fb8", "#d5622b", "#159a74", "#b765a2", "#b98a0c", "#5b6fd6", "#3aa5c4", "#8a6d4f")
 MARKERS = ("o", "s", "D", "^", "v", "P", "h", "p")
+ABREAST = 3  # panels in one line of a figure
 FLOOR = 1e-6  # below it an MSE is drawn at it: no eye sees a difference
 
 
@@ -29,6 +31,9 @@ class Look:
 
     colour: str
     marker: str
+
+
+Looks = Mapping[str, Look]
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,15 @@ def figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def panels(drawn: "Figure", count: int, *, sharex: bool = False, sharey: bool = False) -> "list[Axes]":
+    """Axes for so many panels, three abreast; what remains of the last line stays empty."""
+    lines, columns = math.ceil(count / ABREAST), min(ABREAST, count)
+    grid = list(drawn.subplots(lines, columns, sharex=sharex, sharey=sharey, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.set_visible(False)
+    return grid[:count]
 
 
 def save(drawn: "Figure", folder: Path, name: str, alt: str, caption: str) -> Figures:

@@ -1,4 +1,4 @@
-"""What every passive attack must keep: same seed same result, victims apart, nothing but the view; and that it attacks."""
+"""What every passive attack must keep: same seed same result, victims apart, only the view; and that it attacks."""
 
 import copy
 from dataclasses import replace
@@ -12,10 +12,10 @@ from fl_attack_bench.api import HorizontalDefense, HorizontalView, PassiveAttack
 from fl_attack_bench.data import datasets
 from fl_attack_bench.flat_model import FlatModel
 from fl_attack_bench.method import build
-from fl_attack_bench.play import observe
-from fl_attack_bench.scenarios.horizontal import Samples
+from fl_attack_bench.scenarios.horizontal import Samples, observe
 from fl_attack_bench.seeds import Streams
-from fl_attack_bench.suite import Cell, MethodSpec, Model, Task, Victims
+from fl_attack_bench.suite import Model
+from fl_attack_bench.wire import client
 
 ATTACKS = registry.names("attack")
 
@@ -26,23 +26,14 @@ def victims(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     return Samples(digits.x_test[:4], digits.y_test[:4])
 
 
-def view_of(victims: Samples, defense: str = "none", model: str = "lenet_dlg", ids: list[int] | None = None):
-    task = Task(
-        name="t", dataset="digits", model=Model(name=model), victims=Victims(ids=ids or list(range(len(victims))))
-    )
-    cell = Cell(
-        suite="s",
-        suite_version=1,
-        task=task,
-        attack=None,
-        defense=MethodSpec(name=defense),
-        seed=0,
-        hardware="generic-cpu",
-    )
-    network = models.build(task.model, (1, 28, 28), 10, torch.Generator().manual_seed(1))
-    protect = build(registry.find("defense", defense).cls, {})
+def view_of(
+    victims: Samples, defense: str = "none", ids: list[int] | None = None, **parameters: object
+) -> HorizontalView:
+    network = models.build(Model(name="lenet_dlg"), (1, 28, 28), 10, torch.Generator().manual_seed(1))
+    protect = build(registry.find("defense", defense).cls, parameters)
     assert isinstance(protect, HorizontalDefense)
-    return observe(FlatModel(network, torch.device("cpu")), victims, protect, cell, Streams(3))
+    names = [client(f"victim-{number}") for number in ids or range(len(victims))]
+    return observe(FlatModel(network, torch.device("cpu")), victims, names, protect, defense, 0.1, Streams(3))
 
 
 def attack(name: str, **parameters: object) -> PassiveAttack:
@@ -141,3 +132,23 @@ def test_the_lowest_objective_chooses_among_restarts(victims: Samples) -> None:
     one = attack("dlg", iterations=5, restarts=1).reconstruct(view, Streams(0))
     many = attack("dlg", iterations=5, restarts=4).reconstruct(view, Streams(0))
     assert many.objective[0] <= one.objective[0] * 1.01
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_half_of_the_entries_are_enough_for_who_matches_only_those(name: str, victims: Samples) -> None:
+    view = view_of(victims, "gradient_compression", prune=0.5)
+    adaptive = attack(name, iterations=40).reconstruct(view, Streams(0))
+    published = attack(name, iterations=40, sent_only=False).reconstruct(view, Streams(0))
+    errors = [metrics.mse(found.images.squeeze(1).clamp(0, 1), victims.images) for found in (adaptive, published)]
+    assert errors[0].median() < 1e-3 < errors[1].median()
+
+
+def test_a_restart_that_is_lost_at_once_is_never_chosen(victims: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy = attack("dlg", iterations=2, restarts=2)
+    view = only(view_of(victims), 0)
+    start = strategy._start(view, Streams(0), 794)
+    start[1] = torch.nan
+    monkeypatch.setattr(type(strategy), "_start", lambda *_: start)
+    found = strategy.reconstruct(view, Streams(0))
+    assert not found.diverged[0]
+    assert found.objective.isfinite().all()

@@ -90,7 +90,7 @@ def test_residual_sends_everything_in_the_end() -> None:
 @pytest.mark.parametrize(
     ("name", "distribution"), [("gaussian_noise", stats.norm(scale=0.3)), ("laplace_noise", stats.laplace(scale=0.3))]
 )
-def test_noise_has_the_stated_distribution(name: str, distribution) -> None:  # noqa: ANN001
+def test_noise_has_the_stated_distribution(name: str, distribution) -> None:
     defense = make(name, scale=0.3)
     noise = [defense.read(defense.upload(update(), client(n)), LAYOUT).values - update().flat for n in range(12)]
     assert stats.kstest(torch.cat(noise).numpy(), distribution.cdf).pvalue > 1e-3

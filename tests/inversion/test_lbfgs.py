@@ -22,7 +22,7 @@ def quartic(x: Tensor) -> Tensor:
 FUNCTIONS = {"rosenbrock": rosenbrock, "quartic": quartic}
 
 
-def evaluate(function, points: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN001
+def evaluate(function, points: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         points = points.detach().requires_grad_()
         values = function(points)
@@ -30,7 +30,7 @@ def evaluate(function, points: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN001
     return values.detach(), gradients
 
 
-def by_torch(function, start: Tensor, options: Options) -> Tensor:  # noqa: ANN001
+def by_torch(function, start: Tensor, options: Options) -> Tensor:
     point = start.clone().requires_grad_()
     optimiser = torch.optim.LBFGS(
         [point],

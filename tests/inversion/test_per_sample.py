@@ -20,7 +20,9 @@ NETWORKS = [
 
 
 def network(name: str, options: dict[str, object], shape: tuple[int, int, int]) -> nn.Module:
-    module = models.build(Model(name=name, options=options), shape, 10, torch.Generator().manual_seed(0)).double().eval()
+    module = (
+        models.build(Model(name=name, options=options), shape, 10, torch.Generator().manual_seed(0)).double().eval()
+    )
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             assert layer.running_var is not None

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from fl_attack_bench import models
 from fl_attack_bench.api import Card, ClientState, HorizontalDefense, LocalStep, Payload, Update
-from fl_attack_bench.codec import encode
+from fl_attack_bench.codec import Dense, encode
 from fl_attack_bench.flat_model import FlatModel
-from fl_attack_bench.scenarios.horizontal import Client, LocalWork, Samples, Server, play_round, train
+from fl_attack_bench.scenarios.horizontal import Client, LocalWork, Samples, Server, observe, play_round, train
 from fl_attack_bench.seeds import Streams
 from fl_attack_bench.suite import Iid, Model, Training
 from fl_attack_bench.wire import SERVER, Wire, client
@@ -108,7 +108,7 @@ def test_every_byte_of_every_round_is_metered() -> None:
     flat = model()
     devices = [samples(10, seed=n) for n in range(4)]
     down = len(encode(Server(flat, Plain(), 0.1).model()))
-    up = len(encode(Payload.dense(flat.weights)))
+    up = len(encode(Payload({"update": Dense(flat.weights), "samples": Dense(torch.tensor([10]))})))
     found = train(training(sampled=3, rounds=5), flat, devices, samples(5), Plain(), Streams(0))
     assert len(found.wire.phases) == 10
     for phase in found.wire.phases:
@@ -181,10 +181,21 @@ def test_a_flat_model_shares_memory_with_its_module() -> None:
     flat = model("mlp")
     flat.weights.zero_()
     assert all(not p.any() for p in flat.module.parameters())
-    data = samples(8)
-    gradient = flat.gradient(data.images, data.labels)
-    parts = [p.grad for p in flat.module.parameters()]
-    assert torch.equal(torch.cat([p.flatten() for p in parts if p is not None]), gradient)
+
+
+def test_what_an_adversary_is_handed_holds_no_gradient_and_changes_nothing() -> None:
+    flat = model("mlp")
+    victims = samples(3)
+    view = observe(flat, victims, [client(n) for n in range(3)], Plain(), "plain", 0.1, Streams(0))
+    assert all(p.grad is None for p in view.model.parameters())
+    before = flat.weights.clone()
+    for parameter in view.model.double().parameters():
+        parameter.data.zero_()
+    assert torch.equal(flat.weights, before)
+
+
+def test_normalisation_constants_are_no_statistics() -> None:
+    assert model("lenet5", (3, 32, 32), normalise="cifar10").statistics.numel() == 0
 
 
 def test_accuracy_is_the_share_of_hits() -> None:

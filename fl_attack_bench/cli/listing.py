@@ -1,0 +1,97 @@
+"""``flab list``: the names that the other commands take."""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import typer
+
+from fl_attack_bench.cli import options
+from fl_attack_bench.cli.output import columns
+from fl_attack_bench.errors import UnknownNameError
+
+Rows = Iterator[tuple[str, ...]]
+
+
+def list_names(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="WHAT", help="attacks, defenses, tasks, suites, hardware, datasets or models"),
+    ],
+    data_dir: options.DataDir = None,
+) -> None:
+    """List what there is by name; `flab show NAME` tells more of one."""
+    if what == "datasets":
+        rows = _datasets(data_dir)
+    elif what in _LISTS:
+        rows = _LISTS[what]()
+    else:
+        raise UnknownNameError("list", what, [*_LISTS, "datasets"])
+    columns(rows)
+
+
+def _attacks() -> Rows:
+    from fl_attack_bench import registry
+
+    yield from ((name, registry.origin("attack", name)) for name in registry.names("attack"))
+
+
+def _defenses() -> Rows:
+    from fl_attack_bench import registry
+
+    yield from ((name, registry.origin("defense", name)) for name in registry.names("defense"))
+
+
+def _tasks() -> Rows:
+    from fl_attack_bench import suite
+
+    for name in sorted(suite.bundled()):
+        for task in suite.load(name).tasks:
+            victims = f"{len(task.victims.samples)} victims" if task.victims else "no victims"
+            rounds = f"{task.training.rounds} rounds" if task.training else "no training"
+            yield task.name, name, task.dataset, task.model.name, rounds, victims
+
+
+def _suites() -> Rows:
+    from fl_attack_bench import suite
+
+    for name in sorted(suite.bundled()):
+        found = suite.load(name)
+        yield name, f"version {found.version}", f"{len(found.cells('any'))} cells", found.title
+
+
+def _hardware() -> Rows:
+    from fl_attack_bench import hardware
+
+    machine = hardware.detect()
+    for name in sorted(hardware.bundled()):
+        profile = hardware.load(name)
+        why = profile.mismatch(machine)
+        yield name, profile.title, f"does not match: {why}" if why else "matches this machine"
+
+
+def _datasets(given: "options.DataDir") -> Rows:
+    from fl_attack_bench.data import catalogue
+
+    folder = options.data_dir(given)
+    for name in catalogue.names():
+        here = "comes with the package" if name == "digits" else f"in {folder}"
+        yield name, here if catalogue.present(name, folder) else f"not in {folder}: `flab run ... --download`"
+    for path in sorted(folder.glob("*.npz")):
+        yield f"{catalogue.PREFIX}{path.stem}", f"in {folder}"
+
+
+def _models() -> Rows:
+    from fl_attack_bench import models
+
+    for name in models.names():
+        yield name, models.describe(name).title
+
+
+_LISTS: dict[str, Callable[[], Rows]] = {
+    "attacks": _attacks,
+    "defenses": _defenses,
+    "tasks": _tasks,
+    "suites": _suites,
+    "hardware": _hardware,
+    "models": _models,
+}

@@ -1,0 +1,84 @@
+"""A record as rows of text."""
+
+import statistics
+from collections.abc import Iterator
+
+from fl_attack_bench.notation import written
+from fl_attack_bench.record import Cost, MethodUsed, Reconstructed, Record
+from fl_attack_bench.suite import MethodSpec
+
+Row = tuple[str, str]
+
+
+def shown(record: Record) -> Iterator[Row]:
+    """Everything that a reader asks of a record, a row each."""
+    cell = record.cell
+    yield "cell", record.cell_id
+    yield "suite", f"{cell.suite}, version {cell.suite_version}"
+    yield "task", f"{cell.task.name}: {cell.task.dataset}, {cell.task.model.name}"
+    yield "attack", _method(cell.attack, record.attack) if cell.attack else "none: the task has no victims"
+    yield "defense", _method(cell.defense, record.defense)
+    yield "seed", str(cell.seed)
+    yield "hardware", cell.hardware + ("" if record.provenance.hardware_matched else ", which the machine is not")
+    yield "status", record.status + (f": {record.reason}" if record.reason else "")
+    for moment in record.reconstructed:
+        yield from _moment(moment)
+    if record.utility is not None:
+        utility = record.utility
+        note = " (diverged)" if utility.diverged else ""
+        yield "accuracy", f"{utility.accuracy:.4f}{note}, centralised {utility.centralised_accuracy:.4f}"
+    if record.cost is not None:
+        yield from _cost(record.cost)
+    if record.privacy is not None:
+        yield "guarantee", record.privacy.statement
+    yield from _provenance(record)
+
+
+def _method(spec: MethodSpec, used: MethodUsed | None) -> str:
+    if used is None:
+        return written(spec)
+    parameters = ", ".join(f"{name}={value}" for name, value in used.parameters.items())
+    return f"{used.title}: {written(spec)}" + (f" ({parameters})" if parameters else "")
+
+
+def _moment(moment: Reconstructed) -> Iterator[Row]:
+    victims = moment.victims
+    if not victims:
+        return
+    errors = [victim.mse for victim in victims]
+    labels = sum(victim.label == victim.label_recovered for victim in victims)
+    similarity = statistics.fmean(victim.ssim for victim in victims)
+    yield (
+        f"MSE {moment.moment}",
+        f"mean {statistics.fmean(errors):.3g}, median {statistics.median(errors):.3g}, lowest {min(errors):.3g} over "
+        f"{len(victims)} victims; SSIM {similarity:.3f}; {labels} labels recovered",
+    )
+
+
+def _cost(cost: Cost) -> Iterator[Row]:
+    yield (
+        "bytes",
+        f"{cost.bytes_up:,.0f} up, {cost.bytes_down:,.0f} down, {cost.bytes_peers:,.0f} to peers, a client and round; "
+        f"{cost.bytes_total:,} in {cost.rounds} rounds",
+    )
+    network = ", ".join(f"{seconds:.4g} on {link}" for link, seconds in cost.network.items())
+    yield (
+        "seconds",
+        f"network: {network or 'none'}; client {_seconds(cost.client_seconds)}, of which the defense "
+        + (f"{_seconds(cost.defense_seconds)}; server {_seconds(cost.server_seconds)}; a round"),
+    )
+
+
+def _provenance(record: Record) -> Iterator[Row]:
+    origin = record.provenance
+    yield "started", f"{origin.started:%Y-%m-%d %H:%M:%S %Z}, {origin.seconds:.1f} s of jobs"
+    revision = origin.revision or "an installed package"
+    yield "revision", revision + (" with uncommitted changes" if origin.dirty else "")
+    yield "packages", ", ".join(f"{name} {version}" for name, version in origin.packages.items())
+    yield "machine", ", ".join(f"{name} {value}" for name, value in origin.machine.items())
+    yield "data", f"sha256 {origin.dataset_fingerprint}" if origin.dataset_fingerprint else "not loaded"
+    yield "command", origin.command
+
+
+def _seconds(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"

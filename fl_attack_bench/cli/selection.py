@@ -1,0 +1,90 @@
+"""Narrow a suite's grid to what the command line names, and add methods that the suite does not name."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fl_attack_bench import notation, registry
+from fl_attack_bench.data import catalogue
+from fl_attack_bench.errors import UnknownNameError, UserError
+from fl_attack_bench.schema import parse
+from fl_attack_bench.suite import Cell, MethodSpec, Suite, Task
+
+
+def narrow(
+    suite: Suite,
+    *,
+    tasks: Sequence[str] = (),
+    attacks: Sequence[str] = (),
+    defenses: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+) -> Suite:
+    """The part of a suite that is asked for; an axis of which nothing is named stays whole.
+
+    A method that the suite names, with just these parameters or by its name alone, stands for the suite's own entries;
+    any other takes their place. The identity of a cell does not depend on what else is played, so its record is the
+    same as that of the whole suite.
+
+    Raises:
+        UserError: a name or seed that is neither the suite's nor anybody's.
+    """
+    where = f"suite {suite.suite!r}"
+    chosen: dict[str, Any] = {name: getattr(suite, name) for name in type(suite).model_fields}
+    if tasks:
+        chosen["tasks"] = _tasks(suite, tasks, where)
+    if seeds:
+        foreign = sorted(set(seeds) - set(suite.seeds))
+        if foreign:
+            legal = ", ".join(map(str, suite.seeds))
+            raise UserError(f"{where}: seed {foreign[0]} is none of its seeds ({legal}); another seed is another suite")
+        chosen["seeds"] = [seed for seed in suite.seeds if seed in seeds]
+    if attacks:
+        chosen["attacks"] = _methods("attack", suite.attacks, attacks)
+        chosen["tasks"] = [task for task in chosen["tasks"] if task.victims]
+        if not chosen["tasks"]:
+            raise UserError(f"{where}: none of the tasks has victims, so --attack finds nothing to attack")
+    if defenses:
+        chosen["defenses"] = _methods("defense", suite.defenses, defenses)
+    return parse(Suite, chosen, where)
+
+
+def check_tasks(cells: Iterable[Cell], data_dir: Path, *, download: bool) -> None:
+    """Refuse datasets that are unknown or absent and networks that do not exist, before anything is played.
+
+    Raises:
+        UserError: names the task and says what to do.
+    """
+    from fl_attack_bench import models
+
+    for task in {cell.task.name: cell.task for cell in cells}.values():
+        try:
+            models.check(task.model)
+            if not catalogue.present(task.dataset, data_dir) and not _fetched(task, download):
+                raise UserError(catalogue.absent(task.dataset, data_dir))
+        except UserError as error:
+            raise UserError(f"task {task.name!r}: {error}") from None
+
+
+def _fetched(task: Task, download: bool) -> bool:
+    return download and not task.dataset.startswith(catalogue.PREFIX)
+
+
+def _tasks(suite: Suite, names: Sequence[str], where: str) -> list[Task]:
+    legal = [task.name for task in suite.tasks]
+    for name in names:
+        if name not in legal:
+            raise UnknownNameError("task", name, legal, where)
+    return [task for task in suite.tasks if task.name in names]
+
+
+def _methods(kind: registry.Kind, named: Sequence[MethodSpec], texts: Sequence[str]) -> list[MethodSpec]:
+    found: list[MethodSpec] = []
+    for text in texts:
+        spec = notation.parse(text)
+        own = [known for known in named if known == spec]
+        if not own and not spec.parameters:
+            own = [known for known in named if known.name == spec.name]
+        if not own:
+            registry.source_sha256(kind, spec.name, f"--{kind}")  # refuses what does not exist
+        found += [entry for entry in own or [spec] if entry not in found]
+    return found

@@ -1,0 +1,10 @@
+"""Records -> table rows: worst case over attacks, the triple, the gate, Pareto marks. Pure functions of records.
+
+A row is one defense on one task under one suite version and hardware profile. Nothing here plays, fetches or plots.
+"""
+
+from fl_attack_bench.score.estimates import bootstrap
+from fl_attack_bench.score.pareto import dominates
+from fl_attack_bench.score.table import latest, rows
+
+__all__ = ["bootstrap", "dominates", "latest", "rows"]

@@ -1,0 +1,52 @@
+"""Failures: the cells of a row that failed, are missing, or could not be played. A failure is a row, never a hole."""
+
+from collections.abc import Iterable, Sequence
+
+from fl_attack_bench.record import Record
+from fl_attack_bench.score.gate import Gated
+from fl_attack_bench.score.group import Group
+from fl_attack_bench.score.identity import key
+from fl_attack_bench.score.row import Failure
+from fl_attack_bench.score.triple import MOMENTS, Moment
+from fl_attack_bench.score.utility import utilities
+
+
+def failures(group: Group, gated: Gated, played: Sequence[Record]) -> tuple[Failure, ...]:
+    """Cells without a usable result, by attack and seed; those that were skipped are among them."""
+    trained = utilities(group.sound(played))
+    by_cell = {(key(record.cell.attack), record.cell.seed): record for record in played}
+    found: list[Failure] = []
+    for attack in group.attacks_by_label():
+        counting = [moment for moment in MOMENTS if gated.passes(attack, moment)]
+        for seed in group.seeds:
+            record = by_cell.get((attack, seed))
+            status, reason = _state(group, record, counting)
+            if status == "ok":
+                continue
+            untrained = group.task.training is not None and seed not in trained
+            failure = Failure(
+                attack=group.attacks[attack],
+                seed=seed,
+                status=status,
+                reason=reason,
+                counts=status != "skipped" and bool(counting or untrained),
+                cell_id=record.cell_id if record else None,
+            )
+            found.append(failure)
+    return tuple(found)
+
+
+def _state(group: Group, record: Record | None, counting: Iterable[Moment]) -> tuple[str, str]:
+    """A cell's status and, where it is not ``ok``, the reason."""
+    if record is None:
+        return "missing", "no record of this cell"
+    if record.status != "ok":
+        return record.status, record.reason
+    if record.cell_id in group.faults:
+        return "error", group.faults[record.cell_id]
+    absent = [m for m in counting if m not in {done.moment for done in record.reconstructed}]
+    if absent:
+        return "error", f"the record holds no {' and no '.join(absent)} reconstruction"
+    if group.task.training is not None and record.utility is None:
+        return "error", "the record holds no utility, though the task trains"
+    return "ok", ""

@@ -1,0 +1,32 @@
+"""Whether a record that parses can be true: strangers hand records in."""
+
+from fl_attack_bench.record import Reconstructed, Record
+
+IMPOSSIBLE = 1e18  # bytes or seconds: no federation that we could have played comes near
+
+
+def fault(record: Record) -> str:
+    """Why a record that parses cannot be true; empty where it can."""
+    victims = record.cell.task.victims
+    expected = sorted(victims.samples) if victims else []
+    for done in record.reconstructed:
+        if sorted(score.victim for score in done.victims) != expected:
+            return f"the {done.moment} reconstruction does not hold exactly the task's victims"
+        if reason := _impossible(done):
+            return reason
+    if len({done.moment for done in record.reconstructed}) != len(record.reconstructed):
+        return "a moment stands twice"
+    if (cost := record.cost) is not None:
+        figures = [cost.bytes_up, cost.bytes_down, cost.bytes_peers, cost.bytes_total, *cost.network.values()]
+        figures += [value for value in (cost.client_seconds, cost.server_seconds, cost.defense_seconds) if value]
+        if not 0 <= min(figures) <= max(figures) <= IMPOSSIBLE:
+            return f"a cost below 0 or above {IMPOSSIBLE:g} is impossible"
+    return ""
+
+
+def _impossible(done: Reconstructed) -> str:
+    if any(score.mse > 1 for score in done.victims):
+        return "a clipped MSE above 1 is impossible"
+    if any(abs(score.ssim) > 1 for score in done.victims):
+        return "an SSIM outside [-1, 1] is impossible"
+    return ""

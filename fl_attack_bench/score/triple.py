@@ -1,0 +1,112 @@
+"""The triple that a defense is scored on: privacy, utility and cost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fl_attack_bench.score.estimates import Estimate
+
+Moment = Literal["initial", "trained"]
+MOMENTS: tuple[Moment, ...] = ("initial", "trained")
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """The lowest MSE that any counting attack reached, image by image, at one moment of the training.
+
+    Args:
+        moment: ``initial`` or ``trained``.
+        mean: over victims and seeds, clipped pixels in [0, 1]; higher is better for the defense.
+        median: likewise.
+        ssim: mean structural similarity of those worst reconstructions, in [-1, 1]; lower is better for the defense.
+        psnr: their median peak signal-to-noise ratio in decibels; None where it is infinite (no error at all).
+        broken: share of them with an MSE below the gate's, in [0, 1].
+        reconstructions: how many there are: victims x seeds.
+        strongest: attack labels with the number of images on which each was the strongest, most often first.
+    """
+
+    moment: Moment
+    mean: Estimate
+    median: Estimate
+    ssim: float
+    psnr: float | None
+    broken: float
+    reconstructions: int
+    strongest: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class AttackScore:
+    """One attack by itself at one moment.
+
+    Args:
+        attack: its label.
+        moment: ``initial`` or ``trained``.
+        mean: of the clipped MSE over victims and seeds.
+        baseline_share: share of the undefended victims below the gate's MSE; None without an undefended record.
+        passed: whether it passes the gate, that is, counts in the worst case.
+    """
+
+    attack: str
+    moment: Moment
+    mean: float
+    baseline_share: float | None
+    passed: bool
+
+
+@dataclass(frozen=True)
+class UtilityScore:
+    """Test accuracy over seeds, as a fraction in [0, 1].
+
+    Args:
+        accuracy: mean over seeds; higher is better.
+        sd: sample standard deviation over seeds; None for one seed.
+        difference: mean of (this defense - undefended) over the seeds that both have; None where there are none.
+        difference_sd: its sample standard deviation.
+        centralised: mean accuracy of the network trained in one place.
+        seeds: number of seeds.
+        diverged: seeds whose training ran off.
+    """
+
+    accuracy: float
+    sd: float | None
+    difference: float | None
+    difference_sd: float | None
+    centralised: float
+    seeds: int
+    diverged: int
+
+
+@dataclass(frozen=True)
+class CostScore:
+    """Bytes (exact) and seconds, means over seeds; lower is better. ``*_times`` are multiples of undefended.
+
+    Args:
+        rounds: of the training.
+        bytes_up: a client's upload in one round.
+        bytes_down: a client's download in one round.
+        bytes_peers: what a client sends to other clients in one round.
+        bytes_total: all bytes of all parties over the training.
+        client_seconds: of one client's round, measured; None where it was not.
+        defense_seconds: the defense's own part of it.
+        server_seconds: of the server's round, measured.
+        seconds: by link name: client + server + network seconds of one round.
+        up_times: of ``bytes_up``; None without an undefended record.
+        down_times: of ``bytes_down``.
+        total_times: of ``bytes_total``.
+        seconds_times: of ``seconds``, by link name.
+    """
+
+    rounds: int
+    bytes_up: float
+    bytes_down: float
+    bytes_peers: float
+    bytes_total: float
+    client_seconds: float | None
+    defense_seconds: float | None
+    server_seconds: float | None
+    seconds: Mapping[str, float]
+    up_times: float | None = None
+    down_times: float | None = None
+    total_times: float | None = None
+    seconds_times: Mapping[str, float] = field(default_factory=dict)

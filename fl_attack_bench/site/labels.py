@@ -1,0 +1,56 @@
+"""What is written in figures: what rows are called, the legend, and labels that do not meet."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from fl_attack_bench.score.row import Row
+from fl_attack_bench.site.style import INK, Looks, words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def variant(row: Row) -> str:
+    """The parameters alone: the colour names the defense."""
+    return row.defense.partition("[")[2].removesuffix("]") or row.defense
+
+
+def cut(there: int, shown: int) -> str:
+    """A sentence for the caption where not all is drawn."""
+    return f" The first {shown} of {there} are drawn." if there > shown else ""
+
+
+def legend(drawn: "Figure", families: Mapping[str, Row], looks: Looks) -> None:
+    """Colours and markers below the figure, a defense each, the undefended first."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=looks[name].colour, marker=looks[name].marker, ls="", ms=7, label=words(_family(row), 26))
+        for name, row in sorted(families.items(), key=lambda item: (not item[1].baseline, item[0]))
+    ]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), handletextpad=0.2)
+
+
+def beside_points(drawn: "Figure", axes: "Axes", points: Sequence[tuple[float, float, Row]]) -> None:
+    """Write each variant's parameters beside its point, where they meet neither a point nor another label."""
+    drawn.draw_without_rendering()  # only now does the layout say where the points lie
+    places = [axes.transData.transform((x, y)) * 72 / drawn.dpi for x, y, _ in points]
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    for (x, y, row), place in zip(points, places, strict=True):
+        text = words("undefended" if row.baseline else variant(row), 26)
+        wide = 4.3 * len(text)
+        spots = [(dx - (wide if dx < 0 else 0), dy - 3) for dy in (0, 10, -10, 20, -20, 30, -30) for dx in (9, -9)]
+        boxes = [(place[0] + dx, place[1] + dy, place[0] + dx + wide, place[1] + dy + 8) for dx, dy in spots]
+        free = [index for index, box in enumerate(boxes) if not any(_meet(box, other) for other in taken)]
+        best = free[0] if free else 0
+        taken.append(boxes[best])
+        axes.annotate(text, (x, y), spots[best], textcoords="offset points", size=7.5, color=INK)
+
+
+def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _family(row: Row) -> str:
+    return "undefended" if row.baseline else row.defense.partition("[")[0]

@@ -1,0 +1,190 @@
+"""Suites: their YAML, the cells that they name, and what is said of a suite that is not sound."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fl_attack_bench import suite as suites
+from fl_attack_bench.errors import UserError
+from fl_attack_bench.schema import parse
+from fl_attack_bench.suite import MethodSpec, Suite
+
+TRAINING = {"partition": {"kind": "iid", "devices": 4}, "rounds": 2, "sampled": 2, "learning_rate": 0.1}
+
+
+def document(**changes):
+    data = {
+        "suite": "small",
+        "version": 1,
+        "title": "Small",
+        "seeds": [0, 1],
+        "tasks": [
+            {"name": "t1", "dataset": "digits", "model": "mlp", "training": TRAINING, "victims": {"first": 2}},
+            {"name": "t2", "dataset": "npz:mine", "model": {"name": "mlp", "options": {}}, "training": TRAINING},
+        ],
+        "attacks": ["dlg", {"idlg": {"restarts": 4}}],
+        "defenses": ["none", {"gradient_compression": {"prune": [0.5, 0.9], "residual": [True, False]}}],
+    }
+    return data | changes
+
+
+def made(**changes):
+    return parse(Suite, document(**changes), "small.yaml")
+
+
+def refused(**changes):
+    with pytest.raises(UserError) as caught:
+        made(**changes)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def task(**changes):
+    return [document()["tasks"][0] | changes]
+
+
+def test_methods_are_names_or_mappings_and_lists_sweep():
+    suite = made()
+    assert [spec.label for spec in suite.attacks] == ["dlg", "idlg[restarts=4]"]
+    assert [spec.parameters for spec in suite.defenses] == [
+        {},
+        {"prune": 0.5, "residual": True},
+        {"prune": 0.5, "residual": False},
+        {"prune": 0.9, "residual": True},
+        {"prune": 0.9, "residual": False},
+    ]
+    assert suite.tasks[0].model == suite.tasks[1].model
+    assert made(defenses=[{"none": None}]).defenses == [MethodSpec(name="none")]
+
+
+def test_cells_are_the_grid_and_tasks_without_victims_have_no_attack():
+    suite = made()
+    cells = suite.cells("generic-cpu")
+    assert len(cells) == 5 * 2 * (2 + 1)
+    assert {cell.attack for cell in cells if cell.task.name == "t2"} == {None}
+    assert all("--utility--" in cell.id for cell in cells if cell.attack is None)
+
+
+def test_the_undefended_baseline_is_always_played():
+    cells = made(defenses=["gaussian_noise"]).cells("generic-cpu")
+    assert {cell.defense.name for cell in cells} == {suites.BASELINE, "gaussian_noise"}
+    assert cells[0].defense.name == suites.BASELINE
+    with_parameters = made(defenses=["none", "gaussian_noise"]).cells("generic-cpu")
+    assert [cell.id for cell in cells] == [cell.id for cell in with_parameters]
+
+
+def test_cell_ids_do_not_change():
+    cell = made().cells("generic-cpu")[2]
+    # A change here orphans every record that was ever kept: it needs a new schema version and a migration.
+    assert cell.id == "t1--none--dlg--s1-a5f396135ddf"
+
+
+values = st.one_of(st.booleans(), st.integers(-9, 9), st.floats(0, 1, allow_nan=False), st.text(max_size=6), st.none())
+specs = st.lists(
+    st.builds(
+        lambda name, parameters: {name: parameters},
+        st.sampled_from(["dlg", "x.y", "./a b.py", "é"]),
+        st.dictionaries(st.sampled_from(["p", "q"]), values, max_size=2),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(specs, specs, st.lists(st.integers(0, 2**40), min_size=1, max_size=3, unique=True))
+@settings(max_examples=60, deadline=None)
+def test_cell_ids_are_unique_stable_and_legal_file_names(attacks, defenses, seeds):
+    try:
+        suite = made(attacks=attacks, defenses=defenses, seeds=seeds)
+    except UserError as error:
+        assert "stands twice" in str(error)  # noqa: PT017 - the other outcome is tested below
+        return
+    ids = [cell.id for cell in suite.cells("generic-cpu")]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,140}", cell_id) and cell_id[0] not in ".-" for cell_id in ids)
+    again = made(attacks=attacks, defenses=defenses, seeds=seeds[::-1])
+    assert {cell.id for cell in again.cells("generic-cpu")} == set(ids)
+    assert not {cell.id for cell in again.cells("t4")} & set(ids)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sedes": [1]}, "small.yaml: sedes: unknown key 'sedes'; did you mean 'seeds'?"),
+        ({"tasks": task(modle="mlp")}, "small.yaml: tasks.0.modle: unknown key 'modle'; did you mean 'model'?"),
+        (
+            {"tasks": task(training=TRAINING | {"partition": {"kind": "shards", "devices": 4, "clases": 2}})},
+            "unknown key 'clases'; did you mean 'classes'?",
+        ),
+        ({"tasks": task(training=TRAINING | {"partition": {"kind": "shard", "devices": 4}})}, "'shards'"),
+        ({"tasks": task(model={"name": "mlp", "opts": {}})}, "unknown key 'opts'; did you mean 'options'?"),
+        ({"limits": {"minuts": 3}}, "limits.minuts: unknown key 'minuts'; did you mean 'minutes'?"),
+        ({"version": "one"}, "small.yaml: version: "),
+        ({"version": 0}, "(got 0)"),
+        ({"seeds": []}, "seeds: "),
+        ({"seeds": [-1]}, "seeds.0: "),
+        ({"seeds": [3, 3]}, "seed '3' stands twice"),
+        ({"tasks": task() * 2}, "task 't1' stands twice"),
+        ({"attacks": ["dlg", "dlg"]}, "attack 'dlg' stands twice"),
+        ({"defenses": [{"x": {"p": [1, 1]}}]}, "defense 'x[p=1]' stands twice"),
+        ({"attacks": []}, "names no attack"),
+        ({"attacks": "dlg"}, "a list of methods is expected"),
+        ({"attacks": [3]}, "3 is neither a name nor"),
+        ({"attacks": [{"dlg": {}, "idlg": {}}]}, "is neither a name nor"),
+        ({"attacks": [{"dlg": 3}]}, "the parameters of 'dlg' must be a mapping"),
+        ({"tasks": task(victims={})}, "give either first: N or ids: [...]"),
+        ({"tasks": task(victims={"first": 1, "ids": [1]})}, "give either first: N or ids: [...]"),
+        ({"tasks": task(victims={"ids": [1, 1]})}, "ids must be distinct"),
+        ({"tasks": task(victims=None, training=None)}, "a task needs training, victims or both"),
+        ({"tasks": task(training=TRAINING | {"sampled": 5})}, "sampled=5 exceeds the partition's 4 devices"),
+        ({"tasks": task(training=TRAINING | {"algorithm": "fedsgd", "local_epochs": 2})}, "leave local_epochs at 1"),
+        ({"tasks": task(training=TRAINING | {"learning_rate": float("nan")})}, "learning_rate"),
+        ({"tasks": task(training=TRAINING | {"learning_rate": float("inf")})}, "learning_rate"),
+        ({"tasks": task(dataset="../etc")}, "tasks.0.dataset"),
+        ({"tasks": task(name="a/b")}, "tasks.0.name"),
+        ({"title": "x" * 300}, "title"),
+        ({"gate": {"share": 2}}, "gate.share"),
+    ],
+)
+def test_what_is_wrong_is_named(changes, message):
+    assert message in refused(**changes)
+
+
+def test_a_misspelt_required_key_is_called_misspelt_rather_than_missing():
+    data = document()
+    data["sedes"] = data.pop("seeds")
+    with pytest.raises(UserError, match=r"unknown key 'sedes'; did you mean 'seeds'\?"):
+        parse(Suite, data, "small.yaml")
+    del data["sedes"]
+    with pytest.raises(UserError, match=r"small.yaml: seeds: Field required"):
+        parse(Suite, data, "small.yaml")
+
+
+def test_a_grid_has_a_largest_size():
+    suite = made(seeds=list(range(suites.MAX_CELLS // 10)))
+    with pytest.raises(UserError, match=r"suite 'small' has 30000 cells, more than 20000: split it"):
+        suite.cells("generic-cpu")
+
+
+def test_every_bundled_suite_is_sound_and_is_called_as_its_file():
+    assert "quick" in suites.bundled()
+    for name in suites.bundled():
+        suite = suites.load(name)
+        assert suite.suite == name
+        assert suite.cells("generic-cpu")
+
+
+def test_a_suite_is_found_by_name_or_by_path(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(document()))  # JSON is YAML, and shares no values by anchors
+    assert suites.load(str(path)) == made()
+    with pytest.raises(UserError, match=r"unknown suite 'quikc'; did you mean 'quick'\?"):
+        suites.load("quikc")
+    with pytest.raises(UserError, match=r"nowhere.yaml: No such file"):
+        suites.load("nowhere.yaml")
+    path.write_text("- 1\n")
+    with pytest.raises(UserError, match=r"mine.yaml: expected a mapping with the keys of a suite, got list"):
+        suites.load(str(path))
