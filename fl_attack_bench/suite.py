@@ -38,6 +38,11 @@ class MethodSpec(Document):
     parameters: dict[str, Value | list[Value]] = {}
 
     @property
+    def is_baseline(self) -> bool:
+        """Whether, as a defense, it is none: the undefended federation."""
+        return self.name == BASELINE and not self.parameters
+
+    @property
     def label(self) -> str:
         """Short and readable: ``gradient_compression[prune=0.9]``."""
         stem = Path(self.name).stem if self.name.endswith(".py") else self.name
@@ -242,7 +247,7 @@ class Suite(Document):
     def cells(self, hardware: str) -> list[Cell]:
         """Every cell, in the order in which they are best played; the undefended baseline is always among them."""
         defenses = list(self.defenses)
-        if not any(spec.name == BASELINE for spec in defenses):
+        if not any(spec.is_baseline for spec in defenses):
             defenses.insert(0, MethodSpec(name=BASELINE))
         cells = [
             Cell(

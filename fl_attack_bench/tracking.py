@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -50,7 +51,7 @@ class Fetched(NamedTuple):
     """What a tracking store holds.
 
     Args:
-        records: the latest of each cell, in the order of their ids.
+        records: the one of each cell that started last, in the order of their ids.
         pictures: by cell id, the folder that holds the cell's ``reconstructions.npz``.
         warnings: one for each run or database that could not be read, naming it.
     """
@@ -162,6 +163,9 @@ def sync(store: Store, uri: str | None = None) -> tuple[int, list[str]]:
 def fetch(uri: str, into: Path) -> Fetched:
     """Download the latest record of each cell, and its reconstructions, into a folder.
 
+    Of several records of one cell the one that was played last counts, not the one that was uploaded last: `flab sync`
+    may bring an old one late. Of two that started at once it is the one that was uploaded last.
+
     Raises:
         UserError: there is no such tracking store. One that is there but damaged is a warning.
     """
@@ -173,23 +177,24 @@ def fetch(uri: str, into: Path) -> Fetched:
         raise UserError(f"{shown(uri)}: {why}")
     found = Fetched([], {}, [])
     latest: dict[str, Record] = {}
-    seen: set[str] = set()
     try:
         client = _client(uri)
         for run in _runs(client):
             cell_id = run.data.tags.get("flab.cell_id", "")
             if run.info.status == "RUNNING":
                 found.warnings.append(f"{shown(uri)}: run {run.info.run_id} was cut off while it was logged")
-            elif cell_id not in seen:
-                try:
-                    record, folder = _download(client, run, into)
-                except Exception as error:
-                    found.warnings.append(f"{shown(uri)}: run {run.info.run_id} ({cell_id}): {_brief(error)}")
-                    continue
-                seen.add(cell_id)
-                latest[record.cell_id] = record
+                continue
+            try:
+                record, folder = _download(client, run, into)
+            except Exception as error:
+                found.warnings.append(f"{shown(uri)}: run {run.info.run_id} ({cell_id}): {_brief(error)}")
+                continue
+            other = latest.get(cell_id)
+            if other is None or _started(record) > _started(other):
+                latest[cell_id] = record
+                found.pictures.pop(cell_id, None)
                 if folder is not None:
-                    found.pictures[record.cell_id] = folder
+                    found.pictures[cell_id] = folder
     except Exception as error:
         found.warnings.append(f"{shown(uri)}: {_brief(error)}")
     found.records.extend(latest[cell_id] for cell_id in sorted(latest))
@@ -300,7 +305,7 @@ def _make_database(uri: str) -> None:
 
 
 def _runs(client: "MlflowClient") -> "Iterator[Run]":
-    """All runs of ours, the latest first."""
+    """All runs of ours, the latest uploaded first."""
     wanted = f"name LIKE '{EXPERIMENTS}%'"
     experiments = [found.experiment_id for found in client.search_experiments(filter_string=wanted)]
     token: str | None = None
@@ -328,7 +333,14 @@ def _download(client: "MlflowClient", run: "Run", into: Path) -> tuple[Record, P
     record = records.read(folder / RECORD)
     if hashlib.sha256((folder / RECORD).read_bytes()).hexdigest() != run.data.tags.get("flab.record_sha256"):
         raise UserError(f"{RECORD} is not what was logged")
+    if record.cell_id != run.data.tags["flab.cell_id"]:
+        raise UserError(f"its tag flab.cell_id is not that of its record ({record.cell_id})")
     return record, folder if (folder / PICTURES).is_file() else None
+
+
+def _started(record: Record) -> datetime:
+    started = record.provenance.started
+    return started if started.tzinfo else started.replace(tzinfo=UTC)
 
 
 def _digest(store: Store, cell_id: str) -> str:

@@ -3,6 +3,7 @@
 import shutil
 import socket
 import sqlite3
+from datetime import timedelta
 
 import pytest
 from running import stand_in
@@ -118,6 +119,42 @@ def test_a_changed_record_is_logged_and_the_latest_is_fetched(store, uri, tmp_pa
         assert found[record.cell_id] == changed
     finally:
         store.put(record)
+
+
+def restarted(record, days):
+    later = record.provenance.started + timedelta(days=days)
+    return record.model_copy(update={"provenance": record.provenance.model_copy(update={"started": later})})
+
+
+@pytest.mark.parametrize(("days", "wins"), [(-1, False), (1, True)])
+def test_the_record_that_started_last_is_fetched_not_the_one_uploaded_last(days, wins, folder, pristine, tmp_path):
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    store, fresh = Store(tmp_path / "runs"), f"sqlite:///{tmp_path}/t.db"
+    record = next(record for record in store.load()[0] if record.reconstructed)
+    shutil.copy(pristine, tmp_path / "t.db")
+    sync(store, fresh)
+    other = restarted(record, days)
+    store.put(other)
+    assert sync(store, fresh) == (1, [])
+    found = fetch(fresh, tmp_path / "out")
+    assert found.warnings == []
+    assert len(found.records) == 3
+    assert {r.cell_id: r for r in found.records}[record.cell_id] == (other if wins else record)
+
+
+def test_a_run_whose_tag_names_another_cell_is_refused_by_name(store, uri, tmp_path):
+    client, run = tracking._client(uri), runs(uri)[0]
+    name = run.data.tags["flab.cell_id"]
+    client.set_tag(run.info.run_id, "flab.cell_id", "another-cell")
+    try:
+        found = fetch(uri, tmp_path)
+    finally:
+        client.set_tag(run.info.run_id, "flab.cell_id", name)
+    assert name not in {record.cell_id for record in found.records}
+    assert name not in found.pictures
+    assert len(found.warnings) == 1
+    for needle in (run.info.run_id, "another-cell", name):
+        assert needle in found.warnings[0]
 
 
 def test_a_damaged_artifact_is_a_warning(store, uri, tmp_path):

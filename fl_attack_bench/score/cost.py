@@ -23,7 +23,7 @@ def cost_score(sound: Iterable[Record], undefended: Iterable[Record]) -> CostSco
         whole,
         up_times=_times(top.bytes_up, bottom.bytes_up),
         down_times=_times(top.bytes_down, bottom.bytes_down),
-        total_times=_times(top.bytes_total, bottom.bytes_total),
+        round_times=_times(top.bytes_round, bottom.bytes_round),
         seconds_times={link: ratio for link, ratio in ratios.items() if ratio is not None},
     )
 
@@ -44,6 +44,7 @@ def _mean_cost(costs: Sequence[Cost]) -> CostScore:
         bytes_down=mean([cost.bytes_down for cost in costs]),
         bytes_peers=mean([cost.bytes_peers for cost in costs]),
         bytes_total=mean([cost.bytes_total for cost in costs]),
+        bytes_round=mean([cost.bytes_total / cost.rounds for cost in costs]),
         client_seconds=client,
         defense_seconds=mean_known([cost.defense_seconds for cost in costs]),
         server_seconds=server,

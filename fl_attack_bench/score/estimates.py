@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 2000
+CHUNK = 1 << 20  # values resampled at a time
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ def bootstrap(seeds: Sequence[Sequence[float]]) -> tuple[Estimate, Estimate]:
     """Mean and median over all values, each with its 95% interval.
 
     The bootstrap has two stages, seeds first and victims within each drawn seed, because an attack's success belongs
-    to the network's weights more than to the image. It uses a fixed stream: the same values give the same interval.
+    to the network's weights more than to the image. It uses a fixed stream: the same values give the same interval. Values
+    are resampled in chunks, so that memory does not grow with the number of victims.
 
     Args:
         seeds: one sequence of values a seed, none of them empty; a ragged set weighs seeds alike in the interval.
@@ -36,12 +38,18 @@ def bootstrap(seeds: Sequence[Sequence[float]]) -> tuple[Estimate, Estimate]:
         padded[index, : len(values)] = values
     rng = np.random.default_rng(20_240_229)
     drawn = rng.integers(0, len(seeds), size=(RESAMPLES, len(seeds)))
-    picks = (rng.random((RESAMPLES, len(seeds), padded.shape[1])) * lengths[drawn][..., None]).astype(np.int64)
-    samples = padded[drawn[..., None], picks].reshape(RESAMPLES, -1)
+    means, medians = np.empty(RESAMPLES), np.empty(RESAMPLES)
+    step = max(1, CHUNK // padded.size)
+    for start in range(0, RESAMPLES, step):
+        part = slice(start, start + step)
+        chosen = drawn[part]
+        picks = (rng.random((len(chosen), *padded.shape)) * lengths[chosen][..., None]).astype(np.int64)
+        samples = padded[chosen[..., None], picks].reshape(len(chosen), -1)
+        means[part], medians[part] = samples.mean(axis=1), np.median(samples, axis=1)
     pooled = np.concatenate([np.asarray(values, dtype=float) for values in seeds])
     return (
-        _interval(float(pooled.mean()), samples.mean(axis=1)),
-        _interval(float(np.median(pooled)), np.median(samples, axis=1)),
+        _interval(float(pooled.mean()), means),
+        _interval(float(np.median(pooled)), medians),
     )
 
 

@@ -12,14 +12,19 @@ from fl_attack_bench.score.utility import utilities
 
 
 def failures(group: Group, gated: Gated, played: Sequence[Record]) -> tuple[Failure, ...]:
-    """Cells without a usable result, by attack and seed; those that were skipped are among them."""
+    """Cells without a usable result, by attack and seed; those that were skipped are among them.
+
+    An attack that is skipped on every seed does not apply to the defense. One that is skipped on some seeds only leaves
+    a gap, as a failure does: the figures would be means over the seeds that were chosen.
+    """
     trained = utilities(group.sound(played))
     by_cell = {(key(record.cell.attack), record.cell.seed): record for record in played}
     found: list[Failure] = []
     for attack in group.attacks_by_label():
         counting = [moment for moment in MOMENTS if gated.passes(attack, moment)]
-        for seed in group.seeds:
-            record = by_cell.get((attack, seed))
+        cells = [by_cell.get((attack, seed)) for seed in group.seeds]
+        applies = any(record is None or record.status != "skipped" for record in cells)
+        for seed, record in zip(group.seeds, cells, strict=True):
             status, reason = _state(group, record, counting)
             if status == "ok":
                 continue
@@ -29,7 +34,7 @@ def failures(group: Group, gated: Gated, played: Sequence[Record]) -> tuple[Fail
                 seed=seed,
                 status=status,
                 reason=reason,
-                counts=status != "skipped" and bool(counting or untrained),
+                counts=applies and bool(counting or untrained),
                 cell_id=record.cell_id if record else None,
             )
             found.append(failure)

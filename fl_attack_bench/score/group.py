@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from fl_attack_bench.record import Record, VictimScore
-from fl_attack_bench.score.identity import attack_label, is_baseline, key
+from fl_attack_bench.score.identity import attack_label, key
 from fl_attack_bench.score.soundness import fault
 from fl_attack_bench.score.triple import Moment
 
@@ -30,7 +30,7 @@ class Group:
         self.faults = {record.cell_id: reason for record in records if (reason := fault(record))}
         self.defenses = _by_defense(records)
         first = self.defenses[0]
-        self.undefended = first if is_baseline(first[0].cell.defense) else []
+        self.undefended = first if first[0].cell.defense.is_baseline else []
 
     def attacks_by_label(self) -> list[str]:
         """The attacks' keys, sorted by label."""
@@ -58,7 +58,6 @@ def _by_defense(records: Iterable[Record]) -> list[list[Record]]:
     found: dict[str, list[Record]] = defaultdict(list)
     for record in sorted(records, key=lambda record: (record.cell.seed, key(record.cell.attack))):
         found[key(record.cell.defense)].append(record)
-    order = sorted(
-        found, key=lambda name: (not is_baseline(found[name][0].cell.defense), found[name][0].cell.defense.label, name)
-    )
+    specs = {name: same[0].cell.defense for name, same in found.items()}
+    order = sorted(specs, key=lambda name: (not specs[name].is_baseline, specs[name].label, name))
     return [found[name] for name in order]

@@ -1,8 +1,8 @@
-"""What makes two tasks or two methods the same one, and which method is the undefended federation."""
+"""What makes two tasks or two methods the same one, and what an attack is called."""
 
 import json
 
-from fl_attack_bench.suite import BASELINE, MethodSpec, Task
+from fl_attack_bench.suite import MethodSpec, Task
 
 
 def key(part: Task | MethodSpec | None) -> str:
@@ -13,8 +13,3 @@ def key(part: Task | MethodSpec | None) -> str:
 def attack_label(spec: MethodSpec | None) -> str:
     """The attack's label, or ``utility`` for a cell without an attack."""
     return spec.label if spec else "utility"
-
-
-def is_baseline(spec: MethodSpec) -> bool:
-    """Whether the defense is no defense."""
-    return spec.name == BASELINE and not spec.parameters

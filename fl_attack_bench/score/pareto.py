@@ -1,27 +1,50 @@
 """Which of two rows is better on the whole triple."""
 
+import math
+
 from fl_attack_bench.score.row import Row
 
+MSE_TOLERANCE = 0.01
+ACCURACY_TOLERANCE = 0.001
 SECONDS_TOLERANCE = 0.10
+_TINY = 1e-12  # below it, an MSE or a duration is nothing
+_ROUNDING = 1e-9  # a difference of exactly the tolerance is none
 
 
 def dominates(a: Row, b: Row) -> bool:
-    """Whether ``a`` is at least as good as ``b`` on all four measures and better on one.
+    """Whether ``a`` is at least as good as ``b`` on all four measures and better on one. Both rows must compete.
 
-    Mean worst-case MSE (up), accuracy (up) and total bytes (down) are compared exactly. Seconds (down) are compared on
-    every link with a tolerance of 10%, for clocks are noisy: not worse means at most 1.1 times, better means less than
-    1/1.1 times. Both rows must compete.
+    Bytes a round (down) are exact and compared exactly. The others are measured, and count as equal within a tolerance:
+    mean worst-case MSE (up) within 1%, accuracy (up) within 0.1 points, seconds a round (down) within 10% on each link
+    that both rows have. Better means by more than the tolerance, worse likewise.
+
+    What is equal only within a tolerance is not transitive, and rows could dominate each other in a circle, which would
+    leave none. So at equal bytes the differences, each in units of its tolerance, must also add up in favour of ``a``:
+    of rows with the same links at least one is dominated by no other.
     """
-    if not (a.competes and b.competes and a.privacy and b.privacy and a.utility and b.utility and a.cost and b.cost):
+    if not (a.competes and b.competes and a.cost and b.cost):
         return False
-    gains = [
-        a.privacy.mean.value - b.privacy.mean.value,
-        a.utility.accuracy - b.utility.accuracy,
-        b.cost.bytes_total - a.cost.bytes_total,
+    if a.cost.bytes_round > b.cost.bytes_round:
+        return False
+    links = sorted(a.cost.seconds.keys() & b.cost.seconds.keys())
+    gains = [mine - other for mine, other in zip(_levels(a, links), _levels(b, links), strict=True)]
+    if any(gain < -1 - _ROUNDING for gain in gains):
+        return False
+    if a.cost.bytes_round < b.cost.bytes_round:
+        return True
+    return any(gain > 1 + _ROUNDING for gain in gains) and sum(gains) > 0
+
+
+def _levels(row: Row, links: list[str]) -> list[float]:
+    """The measured figures in units of their tolerances, all higher for better."""
+    if not (row.privacy and row.utility and row.cost):
+        return []
+    return [
+        _steps(row.privacy.mean.value, MSE_TOLERANCE),
+        row.utility.accuracy / ACCURACY_TOLERANCE,
+        *(-_steps(row.cost.seconds[link], SECONDS_TOLERANCE) for link in links),
     ]
-    slack = 1 + SECONDS_TOLERANCE
-    links = a.cost.seconds.keys() & b.cost.seconds.keys()
-    clocks = [(a.cost.seconds[link], b.cost.seconds[link]) for link in links]
-    if any(gain < 0 for gain in gains) or any(mine > slack * other for mine, other in clocks):
-        return False
-    return any(gain > 0 for gain in gains) or any(slack * mine < other for mine, other in clocks)
+
+
+def _steps(value: float, tolerance: float) -> float:
+    return math.log(max(value, _TINY)) / math.log1p(tolerance)

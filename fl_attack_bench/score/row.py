@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fl_attack_bench.record import MethodUsed, Privacy
-from fl_attack_bench.score.identity import is_baseline
 from fl_attack_bench.score.triple import AttackScore, CostScore, UtilityScore, WorstCase
 from fl_attack_bench.suite import MethodSpec, Task
 
+DIRTY = "the checkout had uncommitted changes"
 Verdict = Literal["scored", "attack too weak", "no baseline", "not attacked"]
 
 
@@ -21,7 +21,8 @@ class Failure:
         seed: the cell's.
         status: the record's, or ``missing``.
         reason: what the record says.
-        counts: whether the row is incomplete because of it; an attack that fails the gate does not count.
+        counts: whether the row is incomplete because of it; an attack that fails the gate does not count, nor does one
+            that is skipped on every seed.
         cell_id: None for a missing cell.
     """
 
@@ -55,8 +56,9 @@ class Row:
         seeds: those of the task's records.
         cells: how many cells the row should have: attacks x seeds.
         failures: failed and missing cells.
-        skipped: cells that could not be played, with the reason; no failures.
-        complete: whether no failure counts.
+        skipped: cells that could not be played, with the reason; a gap only where other seeds could.
+        complete: whether no failure and no skipped cell counts.
+        same_data: whether its records and its baseline's were all made with the same dataset, by fingerprint.
         pareto: whether no competing row on the same task and hardware dominates it.
         records: ids of the cells the row is made of.
         commands: the shell lines that play them again.
@@ -82,6 +84,7 @@ class Row:
     failures: tuple[Failure, ...]
     skipped: tuple[Failure, ...]
     complete: bool
+    same_data: bool
     pareto: bool
     records: tuple[str, ...]
     commands: tuple[str, ...]
@@ -90,17 +93,21 @@ class Row:
     @property
     def baseline(self) -> bool:
         """Whether this is the undefended federation."""
-        return is_baseline(self.spec)
+        return self.spec.is_baseline
 
     @property
     def competes(self) -> bool:
-        """Whether the row may carry a Pareto mark: complete, scored, and with the whole triple."""
-        whole = self.privacy is not None and self.utility is not None and self.cost is not None
-        return self.complete and self.verdict == "scored" and whole and bool(self.cost and self.cost.seconds)
+        """Whether the row may carry a Pareto mark.
+
+        It is complete, scored and has the whole triple, no training diverged, and its data are its baseline's.
+        """
+        sound = self.complete and self.verdict == "scored" and self.same_data and self.privacy is not None
+        trained = self.utility is not None and not self.utility.diverged
+        return sound and trained and self.cost is not None and bool(self.cost.seconds)
 
     @property
     def summary(self) -> str:
-        """The failures in one line: ``1 of 6 cells failed: timeout``; empty where there are none."""
+        """The failures and gaps in one line: ``1 of 6 cells failed: timeout``; empty where there are none."""
         kinds = Counter(failure.status for failure in self.failures)
         missing = kinds.pop("missing", 0)
         parts = []
@@ -108,4 +115,6 @@ class Row:
             parts.append(f"{sum(kinds.values())} of {self.cells} cells failed: {', '.join(sorted(kinds))}")
         if missing:
             parts.append(f"{missing} of {self.cells} cells missing")
+        if gaps := sum(skip.counts for skip in self.skipped):
+            parts.append(f"{gaps} of {self.cells} cells skipped, on some seeds only")
         return "; ".join(parts)

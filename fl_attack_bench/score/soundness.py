@@ -17,6 +17,8 @@ def fault(record: Record) -> str:
     if len({done.moment for done in record.reconstructed}) != len(record.reconstructed):
         return "a moment stands twice"
     if (cost := record.cost) is not None:
+        if cost.rounds < 1:
+            return "a cost over no round is impossible"
         figures = [cost.bytes_up, cost.bytes_down, cost.bytes_peers, cost.bytes_total, *cost.network.values()]
         figures += [value for value in (cost.client_seconds, cost.server_seconds, cost.defense_seconds) if value]
         if not 0 <= min(figures) <= max(figures) <= IMPOSSIBLE:

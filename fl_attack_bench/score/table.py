@@ -11,6 +11,7 @@ from fl_attack_bench.score.failures import failures
 from fl_attack_bench.score.gate import Gated, judge
 from fl_attack_bench.score.group import Group
 from fl_attack_bench.score.identity import key
+from fl_attack_bench.score.notes import fingerprints, notes
 from fl_attack_bench.score.pareto import dominates
 from fl_attack_bench.score.privacy import attack_scores, guarantee, worst_case
 from fl_attack_bench.score.row import Row, Verdict
@@ -73,10 +74,11 @@ def _row(group: Group, gated: Gated, played: Sequence[Record]) -> Row:
         failures=tuple(failure for failure in unusable if failure.status != "skipped"),
         skipped=tuple(failure for failure in unusable if failure.status == "skipped"),
         complete=not any(failure.counts for failure in unusable),
+        same_data=len(fingerprints(sound) | fingerprints(undefended)) < 2,
         pareto=False,
         records=tuple(record.cell_id for record in played),
         commands=tuple(dict.fromkeys(record.provenance.command for record in played)),
-        notes=_notes(played),
+        notes=notes(played, fingerprints(sound), fingerprints(undefended)),
     )
 
 
@@ -88,21 +90,6 @@ def _verdict(group: Group, gated: Gated, moments: Sequence[WorstCase]) -> Verdic
     if not any(gated.counting(moment) for moment in MOMENTS):
         return "attack too weak"
     return "scored" if moments else "not attacked"
-
-
-def _notes(played: Sequence[Record]) -> tuple[str, ...]:
-    methods = [record.defense for record in played if record.defense is not None]
-    terms = [
-        (any(m.origin == "path" for m in methods), "local: the defense was given by path"),
-        (len({m.source_sha256 for m in methods}) > 1, "its records come from different versions of the source"),
-        (any(record.provenance.dirty for record in played), "the checkout had uncommitted changes"),
-        (
-            any(not record.provenance.hardware_matched for record in played),
-            "the machine does not match the hardware profile",
-        ),
-        (any(record.utility and record.utility.diverged for record in played), "training ran off"),
-    ]
-    return tuple(text for holds, text in terms if holds)
 
 
 def _latest_method(played: Sequence[Record]) -> MethodUsed | None:

@@ -65,7 +65,7 @@ class UtilityScore:
         difference_sd: its sample standard deviation.
         centralised: mean accuracy of the network trained in one place.
         seeds: number of seeds.
-        diverged: seeds whose training ran off.
+        diverged: seeds whose training diverged.
     """
 
     accuracy: float
@@ -87,13 +87,14 @@ class CostScore:
         bytes_down: a client's download in one round.
         bytes_peers: what a client sends to other clients in one round.
         bytes_total: all bytes of all parties over the training.
+        bytes_round: all bytes of all parties in one round; a training that stopped early is no cheaper by it.
         client_seconds: of one client's round, measured; None where it was not.
         defense_seconds: the defense's own part of it.
         server_seconds: of the server's round, measured.
         seconds: by link name: client + server + network seconds of one round.
         up_times: of ``bytes_up``; None without an undefended record.
         down_times: of ``bytes_down``.
-        total_times: of ``bytes_total``.
+        round_times: of ``bytes_round``.
         seconds_times: of ``seconds``, by link name.
     """
 
@@ -102,11 +103,12 @@ class CostScore:
     bytes_down: float
     bytes_peers: float
     bytes_total: float
+    bytes_round: float
     client_seconds: float | None
     defense_seconds: float | None
     server_seconds: float | None
     seconds: Mapping[str, float]
     up_times: float | None = None
     down_times: float | None = None
-    total_times: float | None = None
+    round_times: float | None = None
     seconds_times: Mapping[str, float] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fl_attack_bench.record import MethodUsed, Record
-from fl_attack_bench.score.row import Failure, Row
+from fl_attack_bench.score.row import DIRTY, Failure, Row
 from fl_attack_bench.score.triple import AttackScore
 from fl_attack_bench.site import formats
 
@@ -105,6 +105,10 @@ class Contents:
                 packages[name].add(version)
         named = [f"{name} {', '.join(sorted(versions)[:3])}" for name, versions in sorted(packages.items())]
         return suites + named[:MAX_PACKAGES]
+
+    def uncommitted(self) -> int:
+        """How many rows hold records of a checkout with uncommitted changes."""
+        return sum(DIRTY in row.notes for row in self.rows)
 
     def newest(self) -> str:
         """The day of the newest record. The board has no date of its own: the same records give the same board."""

@@ -65,12 +65,12 @@ def tradeoff(rows: Sequence[Row], looks: Looks, folder: Path, name: str) -> Figu
 
 def cost(rows: Sequence[Row], looks: Looks, folder: Path, name: str) -> Figures | None:
     """Bytes and seconds as multiples of undefended, one bar a defense."""
-    shown = [row for row in rows if row.cost and row.cost.total_times and not row.baseline][:MAX_BARS]
+    shown = [row for row in rows if row.cost and row.cost.round_times and not row.baseline][:MAX_BARS]
     if not shown:
         return None
     links = sorted({link for row in shown if row.cost for link in row.cost.seconds_times})
     measures: list[tuple[str, list[float]]] = [
-        ("bytes", [(row.cost.total_times if row.cost else None) or math.nan for row in shown])
+        ("bytes", [(row.cost.round_times if row.cost else None) or math.nan for row in shown])
     ]
     measures += [
         (
@@ -84,7 +84,7 @@ def cost(rows: Sequence[Row], looks: Looks, folder: Path, name: str) -> Figures 
     for axes, (title, values) in zip(grid, measures, strict=True):
         _bars(axes, title, values, [looks[row.spec.name].colour for row in shown])
     grid[0].set_yticks(range(len(shown)), [words(row.defense) for row in shown])
-    comparable = sum(bool(row.cost and row.cost.total_times) for row in rows if not row.baseline)
+    comparable = sum(bool(row.cost and row.cost.round_times) for row in rows if not row.baseline)
     caption = "Cost as a multiple of undefended (dashed line); shorter is better." + cut(comparable, MAX_BARS)
     drawn.supxlabel("multiple of undefended   (← better)", size=10)
     alt = f"Bar charts of bytes and seconds as multiples of the undefended federation for {len(shown)} defenses."

@@ -59,14 +59,14 @@ def scores(task, mses):
     ]
 
 
-def cost(up=100.0, seconds=1.0, network=1.0):
+def cost(up=100.0, seconds=1.0, network=1.0, rounds=5):
     return Cost(
-        rounds=5,
+        rounds=rounds,
         exchanges=2,
         bytes_up=up,
         bytes_down=100,
         bytes_peers=0,
-        bytes_total=int(5 * (up + 100)),
+        bytes_total=int(rounds * (up + 100)),
         network={"lan": network / 10, "wan": network},
         client_seconds=seconds,
         defense_seconds=0.0,
@@ -154,6 +154,13 @@ def hand():
     ]
 
 
+def changed(record, **fields):
+    """A record with other fields in its parts: ``changed(r, provenance={"dirty": True})``."""
+    return record.model_copy(
+        update={part: getattr(record, part).model_copy(update=update) for part, update in fields.items()}
+    )
+
+
 def by_defense(records):
     return {row.defense: row for row in score.rows(records)}
 
@@ -166,4 +173,17 @@ def arbitrary(draw):
         accuracy, up, seconds = draw(MSE), draw(st.integers(1, 4)), draw(st.floats(0.5, 2))
         mses = draw(PAIR), draw(PAIR)
         found.append(record(f"d{index}", "dlg", 0, *mses, accuracy, up=float(up), seconds=seconds))
+    return found
+
+
+@st.composite
+def crowded(draw):
+    """The undefended and up to six defenses that differ by about as much as the tolerances."""
+    found = [record("none", "dlg", 0, [0, 0], [0, 0], 0.5)]
+    for index in range(draw(st.integers(2, 6))):
+        mse, accuracy = 0.2 * 1.005 ** draw(st.integers(0, 6)), 0.5 + 0.0005 * draw(st.integers(0, 6))
+        up, seconds = 100.0 + draw(st.integers(0, 1)), 1.04 ** draw(st.integers(0, 8))
+        found.append(
+            record(f"d{index}", "dlg", 0, [mse, mse], [mse, mse], accuracy, up=up, seconds=seconds, network=seconds)
+        )
     return found

@@ -1,7 +1,7 @@
 """Failed, missing, skipped and impossible cells: each is shown, and the row that needs it is incomplete."""
 
 import pytest
-from boards import by_defense, hand, record
+from boards import UNATTACKED, by_defense, hand, record
 
 
 def test_a_failed_counting_cell_makes_the_row_incomplete():
@@ -40,6 +40,34 @@ def test_skipped_is_not_a_failure():
     assert row.skipped[0].reason == "no labels"
 
 
+@pytest.mark.parametrize("attack", ["dlg", "idlg"])
+def test_skipped_on_some_seeds_only_is_a_gap(attack):
+    records = [
+        record("noise", attack, 1, status="skipped", reason="chosen")
+        if (r.cell.defense.name, r.cell.attack.name, r.cell.seed) == ("noise", attack, 1)
+        else r
+        for r in hand()
+    ]
+    row = by_defense(records)["noise"]
+    assert (row.complete, row.pareto, row.failures) == (False, False, ())
+    assert row.summary == "1 of 6 cells skipped, on some seeds only"
+    assert [(skip.seed, skip.counts) for skip in row.skipped] == [(1, True)]
+
+
+def test_a_seed_whose_cells_are_all_skipped_leaves_a_gap_in_the_utility():
+    task = UNATTACKED
+    records = [record("none", None, seed, task=task) for seed in (0, 1)]
+    records += [record("noise", None, 0, task=task), record("noise", None, 1, task=task, status="skipped", reason="x")]
+    row = by_defense(records)["noise"]
+    assert (row.complete, row.utility.seeds) == (False, 1)
+
+
+def test_a_weak_attack_that_is_skipped_on_some_seeds_is_shown_only():
+    weak = record("noise", "weak", 1, status="skipped", reason="x")
+    row = by_defense([weak if r.cell_id == weak.cell_id else r for r in hand()])["noise"]
+    assert (row.complete, row.pareto, len(row.skipped)) == (True, True, 1)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -50,6 +78,7 @@ def test_skipped_is_not_a_failure():
             "exactly the task's victims",
         ),
         (lambda r: {"cost": r.cost.model_copy(update={"bytes_total": 10**400})}, "impossible"),
+        (lambda r: {"cost": r.cost.model_copy(update={"rounds": 0})}, "impossible"),
         (
             lambda r: {
                 "reconstructed": [

@@ -6,11 +6,12 @@ from datetime import datetime
 from random import Random
 
 import pytest
-from boards import UNATTACKED, UNTRAINED, by_defense, hand, record
+from boards import TASK, UNATTACKED, UNTRAINED, by_defense, changed, hand, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_attack_bench import score
+from fl_attack_bench.suite import MethodSpec, Suite
 
 
 def test_every_row_names_its_commands():
@@ -64,6 +65,43 @@ def test_the_order_of_records_does_not_matter(random: Random):
     shuffled = list(records)
     random.shuffle(shuffled)
     assert score.rows(shuffled) == score.rows(records)
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({"provenance": {"dataset_fingerprint": "g"}}, "different versions of the dataset"),
+        ({"provenance": {"packages": {"fl-attack-bench": "9"}}}, "different engine versions"),
+        ({"attack": {"source_sha256": "1" * 64}}, "different versions of an attack's source"),
+        ({"defense": {"source_sha256": "1" * 64}}, "different versions of the source"),
+        ({"provenance": {"dirty": True}}, "uncommitted changes"),
+    ],
+)
+def test_records_that_do_not_belong_together_are_noted(change, note):
+    records = hand()
+    assert by_defense(records)["noise"].notes == ()
+    records[6] = changed(records[6], **change)
+    table = by_defense(records)
+    assert any(note in text for text in table["noise"].notes)
+    assert table["none"].notes == ()
+    assert table["noise"].pareto == ("dataset" not in note)
+
+
+def test_a_record_without_data_says_nothing_of_the_data():
+    failed = record("noise", "weak", 0, status="error", reason="x")
+    records = [r for r in hand() if r.cell_id != failed.cell_id]
+    row = by_defense([*records, changed(failed, provenance={"dataset_fingerprint": ""})])["noise"]
+    assert (row.notes, row.pareto) == ((), True)
+
+
+def test_none_with_parameters_is_not_the_baseline():
+    spec, other = MethodSpec(name="none"), MethodSpec(name="none", parameters={"x": 1})
+    assert (spec.is_baseline, other.is_baseline) == (True, False)
+    grid = {"suite": "s", "version": 1, "title": "t", "seeds": [0], "attacks": ["dlg"]}
+    suite = Suite.model_validate({**grid, "tasks": [TASK.model_dump()], "defenses": [{"none": {"x": 1}}]})
+    assert [cell.defense for cell in suite.cells("cpu")] == [spec, other]
+    table = by_defense([record("none", parameters={"x": 1}, initial=[0, 0], trained=[0, 0])])
+    assert [row.baseline for row in table.values()] == [False]
 
 
 def test_importing_it_loads_nothing_heavy():

@@ -56,7 +56,7 @@ def test_utility():
 
 def test_cost_as_multiples_of_undefended():
     cost = by_defense(hand())["noise"].cost
-    assert cost.bytes_total == 750
-    assert (cost.up_times, cost.down_times, cost.total_times) == (0.5, 1.0, 0.75)
+    assert (cost.bytes_total, cost.bytes_round) == (750, 150)
+    assert (cost.up_times, cost.down_times, cost.round_times) == (0.5, 1.0, 0.75)
     assert cost.seconds == pytest.approx({"lan": 1.65, "wan": 2.55})
     assert cost.seconds_times == pytest.approx({"lan": 1.65 / 1.6, "wan": 2.55 / 2.5})

@@ -121,6 +121,46 @@ def test_the_same_records_give_the_same_bytes_in_any_order(material, tmp_path):
     assert contents_of(tmp_path / "a") == contents_of(tmp_path / "b")
 
 
+def test_uncommitted_changes_are_told_once_and_by_row_on_the_other_pages(tmp_path):
+    where = synthetic.task(victims=4)
+    made = [synthetic.record(where, defense) for defense in synthetic.DEFENSES[:4]]
+    dirty = [
+        one.model_copy(update={"provenance": one.provenance.model_copy(update={"dirty": True})}) for one in made[:3]
+    ]
+    index = build([*dirty, made[3]], {}, tmp_path / "site").read_text()
+    assert index.count("the checkout had uncommitted changes") == 1
+    assert "In 3 of 4 rows the checkout had uncommitted changes" in index
+    assert index.index("In 3 of 4 rows") < index.index('id="rows"')
+    task = next((tmp_path / "site").glob("task-*.html")).read_text()
+    assert task.count("the checkout had uncommitted changes") == 3
+    clean = build(made, {}, tmp_path / "clean").read_text()
+    assert "uncommitted" not in clean
+
+
+def test_the_page_says_what_a_mark_means_and_what_the_attacker_knows(site):
+    text = " ".join((site / "index.html").read_text().split())
+    legend = re.search(r"◆</span> Pareto</h2><p>(.*?)</p>", text)[1]
+    how = text[text.index('id="how"') :]
+    for part in (legend, how):
+        assert "Every attack knows the defense and sees what crossed the wire" in part
+    for tolerance in ("1% of the MSE", "0.1 points of accuracy", "10% of the seconds", "Bytes are exact"):
+        assert tolerance in how
+
+
+def test_a_gap_by_skipping_and_a_diverged_training_are_shown(tmp_path):
+    where, noise = synthetic.task(victims=4), synthetic.DEFENSES[2]
+    made = [synthetic.record(where, defense, seed=seed) for defense in synthetic.DEFENSES[:2] for seed in (0, 1)]
+    made[3] = made[3].model_copy(update={"utility": made[3].utility.model_copy(update={"diverged": True})})
+    made += [
+        synthetic.record(where, noise, seed=0),
+        synthetic.record(where, noise, "dlg", 1, "skipped", "no such seed"),
+    ]
+    text = build(made, {}, tmp_path / "site").read_text()
+    assert text.count("1 of 2 cells skipped, on some seeds only") == 1
+    assert "other seeds were not skipped: a gap" in text
+    assert text.count('<span class="why">training diverged</span>') == 1
+
+
 def test_no_records_at_all(tmp_path):
     index = build([], {}, tmp_path / "site")
     assert "No records yet" in index.read_text()
