@@ -293,4 +293,4 @@ def load(name_or_path: str) -> Suite:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value) if isinstance(value, float) else str(value)
