@@ -23,8 +23,8 @@ def bootstrap(seeds: Sequence[Sequence[float]]) -> tuple[Estimate, Estimate]:
     """Mean and median over all values, each with its 95% interval.
 
     The bootstrap has two stages, seeds first and victims within each drawn seed, because an attack's success belongs
-    to the network's weights more than to the image. It uses a fixed stream: the same values give the same interval. Values
-    are resampled in chunks, so that memory does not grow with the number of victims.
+    to the network's weights more than to the image. It uses a fixed stream: the same values give the same interval.
+    Values are resampled in chunks, so that memory does not grow with the number of victims.
 
     Args:
         seeds: one sequence of values a seed, none of them empty; a ragged set weighs seeds alike in the interval.

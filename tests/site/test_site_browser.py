@@ -62,6 +62,7 @@ def test_sorting_by_mouse_and_by_keyboard(browser, site):
     visit(browser, site / "index.html")
     place = next(i for i, head in enumerate(heads(browser)) if "MSE" in head.text)
     button = heads(browser)[place].find_element(By.TAG_NAME, "button")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button)
     button.click()
     values = [float(value) for value in column(browser, place) if value]
     assert values == sorted(values, reverse=True)
