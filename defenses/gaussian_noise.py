@@ -30,9 +30,7 @@ class GaussianNoise(HorizontalDefense):
 
     def upload(self, update: Update, client: ClientState) -> Payload:
         """The clipped update with noise."""
-        flat = update.flat
-        if self.clip is not None:
-            flat = flat * (self.clip / flat.norm().clamp(min=1e-12)).clamp(max=1)
+        flat = update.clipped(self.clip, order=2)
         noise = torch.randn(len(flat), generator=client.rng).to(flat)
         return Payload.dense(flat + self.scale * noise)
 

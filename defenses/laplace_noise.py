@@ -30,9 +30,7 @@ class LaplaceNoise(HorizontalDefense):
 
     def upload(self, update: Update, client: ClientState) -> Payload:
         """The clipped update with noise."""
-        flat = update.flat
-        if self.clip is not None:
-            flat = flat * (self.clip / flat.abs().sum().clamp(min=1e-12)).clamp(max=1)
+        flat = update.clipped(self.clip, order=1)
         # Two exponentials apart are Laplace; their difference never meets the logarithm of zero.
         first, second = torch.empty(2, len(flat)).exponential_(generator=client.rng).to(flat)
         return Payload.dense(flat + self.scale * (first - second))

@@ -32,6 +32,7 @@ from fl_attack_bench.suite import Cell, MethodSpec
 
 Kind = Literal["centralised", "training", "timing", "attack"]
 RESULT = "result.json"
+PICTURES = "reconstructions.npz"
 
 
 class Settings(Document):

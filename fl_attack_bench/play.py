@@ -22,7 +22,7 @@ from fl_attack_bench.codec import decode, encode
 from fl_attack_bench.data import datasets, partition
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.flat_model import FlatModel
-from fl_attack_bench.jobs import RESULT, Job, Settings, publishing
+from fl_attack_bench.jobs import PICTURES, RESULT, Job, Settings, publishing
 from fl_attack_bench.link import Link
 from fl_attack_bench.method import build
 from fl_attack_bench.scenarios import horizontal
@@ -32,7 +32,6 @@ from fl_attack_bench.suite import MethodSpec, Training
 from fl_attack_bench.wire import SERVER, Wire, client
 
 TENSORS = "federation.safetensors"
-PICTURES = "reconstructions.npz"
 # Rounds that a timing plays: one to warm up, the rest measured.
 _TIMED_ROUNDS = 4
 

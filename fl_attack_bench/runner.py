@@ -20,12 +20,12 @@ from fl_attack_bench.assemble import assemble
 from fl_attack_bench.data import catalogue
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.hardware import Machine, Profile
-from fl_attack_bench.jobs import Context, Kind, Outcome, Settings
+from fl_attack_bench.jobs import PICTURES, Context, Kind, Outcome, Settings
 from fl_attack_bench.plan import Entry, Key, Method, Node
 from fl_attack_bench.pool import Answer, Pool
 from fl_attack_bench.progress import FAILED, Progress, Quiet
 from fl_attack_bench.record import MethodUsed, Provenance, Record
-from fl_attack_bench.store import PICTURES, Store
+from fl_attack_bench.store import Store
 from fl_attack_bench.suite import Cell, Suite
 from fl_attack_bench.worker import PLAY
 

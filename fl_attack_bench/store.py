@@ -29,12 +29,11 @@ from pydantic import ValidationError
 
 from fl_attack_bench import record as records
 from fl_attack_bench.errors import UserError
-from fl_attack_bench.jobs import Job, Outcome
+from fl_attack_bench.jobs import PICTURES, Job, Outcome
 from fl_attack_bench.record import Record
 
 DEFAULT = Path("flab-runs")
 RECORD = "record.json"
-PICTURES = "reconstructions.npz"
 GRID = "grid.png"
 MAX_PICTURES = 512 * 2**20
 _MAX_COLUMNS = 16

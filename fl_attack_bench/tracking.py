@@ -22,8 +22,9 @@ from urllib.parse import urlsplit
 
 from fl_attack_bench import record as records
 from fl_attack_bench.errors import UserError
+from fl_attack_bench.jobs import PICTURES
 from fl_attack_bench.record import Record
-from fl_attack_bench.store import GRID, MAX_PICTURES, PICTURES, RECORD, Store, write
+from fl_attack_bench.store import GRID, MAX_PICTURES, RECORD, Store, write
 from fl_attack_bench.tracked import figures, parameters, tags
 
 if TYPE_CHECKING:

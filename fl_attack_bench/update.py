@@ -1,6 +1,6 @@
 """An update: all parameters of a model as one flat vector, and the layout that names its slices."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -67,9 +67,12 @@ class Update:
     flat: Tensor
     layout: Layout
 
-    def layers(self) -> Iterator[tuple[str, Tensor]]:
-        """Each parameter's name and its view of the update."""
-        yield from self.layout.views(self.flat).items()
+    def clipped(self, norm: float | None, order: int) -> Tensor:
+        """The vector scaled down to an L1 or L2 norm (``order``) of at most ``norm``; None leaves it as it is."""
+        if norm is None:
+            return self.flat
+        scale: Tensor = (norm / self.flat.norm(p=order).clamp(min=1e-12)).clamp(max=1)
+        return self.flat * scale
 
     def with_flat(self, flat: Tensor) -> "Update":
         """The same layout around other numbers."""

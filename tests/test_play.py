@@ -11,9 +11,9 @@ import torch
 from fl_attack_bench import hardware, jobs, metrics
 from fl_attack_bench.codec import Payload, encode
 from fl_attack_bench.errors import UserError
-from fl_attack_bench.jobs import Job, Settings
+from fl_attack_bench.jobs import PICTURES, Job, Settings
 from fl_attack_bench.link import Link
-from fl_attack_bench.play import PICTURES, play, traffic
+from fl_attack_bench.play import play, traffic
 from fl_attack_bench.suite import Cell, MethodSpec, Suite
 from fl_attack_bench.wire import SERVER, Wire, client
 

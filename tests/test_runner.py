@@ -13,8 +13,9 @@ import pytest
 from running import stand_in
 
 from fl_attack_bench.errors import UserError
+from fl_attack_bench.jobs import PICTURES
 from fl_attack_bench.progress import Quiet
-from fl_attack_bench.store import GRID, PICTURES, Store
+from fl_attack_bench.store import GRID, Store
 
 
 class Heard(Quiet):

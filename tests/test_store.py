@@ -9,7 +9,8 @@ import pytest
 from running import stand_in
 
 from fl_attack_bench.errors import UserError
-from fl_attack_bench.store import GRID, PICTURES, Store, grid, write
+from fl_attack_bench.jobs import PICTURES
+from fl_attack_bench.store import GRID, Store, grid, write
 
 
 @pytest.fixture
