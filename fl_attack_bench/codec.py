@@ -171,7 +171,8 @@ def _decode_part(reader: "_Reader") -> tuple[str, Part]:
         raise CodecError(f"part {name!r}: a sparse part has one axis, not {axes}")
     length = shape[0]
     if form == _SPARSE_DENSE:
-        return name, Sparse(torch.arange(length), reader.tensor(code, length), length)
+        whole = reader.tensor(code, length)  # before the indices: a frame may claim any length
+        return name, Sparse(torch.arange(length), whole, length)
     if form == _SPARSE_BITMAP:
         packed = np.frombuffer(reader.take((length + 7) // 8), dtype=np.uint8)
         indices = np.flatnonzero(np.unpackbits(packed, count=length, bitorder="little"))
