@@ -14,9 +14,10 @@ class DLG(L2GradientMatching):
         title="DLG",
         paper="https://arxiv.org/abs/1906.08935",
         threat="honest-but-curious server",
-        assumes="architecture, weights, number of samples, which entries were sent; a twice-differentiable network",
-        notes="As published: line_search=none, restarts=1, relative=false, sent_only=false. By default it is adaptive: "
-        "where a defense sends part of the update, it matches that part.",
+        assumes="architecture, weights, number of samples, the defense and its parameters; a network that is "
+        "twice differentiable",
+        notes="As published: line_search=none, restarts=1, relative=false, adaptive=false. By default it "
+        "weighs every entry by what is known of the defense, and matches all rounds in which it saw a victim.",
     )
 
     def reconstruct(self, view: HorizontalView, streams: Streams) -> Reconstruction:

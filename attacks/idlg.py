@@ -17,7 +17,7 @@ class IDLG(L2GradientMatching):
         threat="honest-but-curious server",
         assumes="what DLG assumes, one sample a victim, and cross entropy",
         notes="The label comes from the bias gradient where it was sent, else from the weight gradient's row sums. "
-        "Adaptive by default, as DLG is here; line_search=none, relative=false, sent_only=false is the published form.",
+        "Adaptive by default, as DLG is here; line_search=none, relative=false, adaptive=false is the published form.",
     )
 
     def reconstruct(self, view: HorizontalView, streams: Streams) -> Reconstruction:

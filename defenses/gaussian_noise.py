@@ -7,7 +7,18 @@ import torch
 from annotated_types import Gt
 
 from fl_attack_bench import accountant
-from fl_attack_bench.api import Card, ClientState, Exposure, Guarantee, HorizontalDefense, Payload, Update
+from fl_attack_bench.api import (
+    Card,
+    ClientState,
+    Exposure,
+    Guarantee,
+    HorizontalDefense,
+    Layout,
+    LocalPlan,
+    Observation,
+    Payload,
+    Update,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,11 @@ class GaussianNoise(HorizontalDefense):
         flat = update.clipped(self.clip, order=2)
         noise = torch.randn(len(flat), generator=client.rng).to(flat)
         return Payload.dense(flat + self.scale * noise)
+
+    def interpret(self, observation: Observation, layout: Layout, local: LocalPlan) -> Observation:
+        """The scale is known, the noise is not."""
+        del layout, local
+        return observation.noisier(self.scale)
 
     def guarantee(self, exposure: Exposure) -> Guarantee:
         """Composition of Gaussian mechanisms, each of L2 sensitivity 2 * clip."""

@@ -7,7 +7,18 @@ import torch
 from annotated_types import Gt
 
 from fl_attack_bench import accountant
-from fl_attack_bench.api import Card, ClientState, Exposure, Guarantee, HorizontalDefense, Payload, Update
+from fl_attack_bench.api import (
+    Card,
+    ClientState,
+    Exposure,
+    Guarantee,
+    HorizontalDefense,
+    Layout,
+    LocalPlan,
+    Observation,
+    Payload,
+    Update,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,11 @@ class LaplaceNoise(HorizontalDefense):
         # Two exponentials apart are Laplace; their difference never meets the logarithm of zero.
         first, second = torch.empty(2, len(flat)).exponential_(generator=client.rng).to(flat)
         return Payload.dense(flat + self.scale * (first - second))
+
+    def interpret(self, observation: Observation, layout: Layout, local: LocalPlan) -> Observation:
+        """The scale is known, the noise is not."""
+        del layout, local
+        return observation.noisier(2**0.5 * self.scale)
 
     def guarantee(self, exposure: Exposure) -> Guarantee:
         """Composition of Laplace mechanisms, each of L1 sensitivity 2 * clip."""

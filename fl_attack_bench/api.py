@@ -5,8 +5,8 @@ other: an attack gets a view, which holds what the wire delivered to the adversa
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +21,7 @@ from fl_attack_bench.wire import Message
 
 __all__ = [
     "Card",
+    "Certificate",
     "ClientState",
     "Dense",
     "Exposure",
@@ -28,6 +29,7 @@ __all__ = [
     "HorizontalDefense",
     "HorizontalView",
     "Layout",
+    "LocalPlan",
     "LocalStep",
     "Message",
     "Method",
@@ -36,6 +38,7 @@ __all__ = [
     "PassiveAttack",
     "Payload",
     "Reconstruction",
+    "SeenRound",
     "SkipCell",
     "Sparse",
     "Streams",
@@ -80,21 +83,81 @@ class LocalStep:
 
 
 @dataclass(frozen=True)
+class LocalPlan:
+    """A client's local work in one round, which is no secret: the server set it.
+
+    Args:
+        samples: how many samples the client holds.
+        epochs: passes over them.
+        batch_size: samples of one step; the last step of an epoch takes what is left.
+        learning_rate: of each step.
+    """
+
+    samples: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+    @property
+    def steps(self) -> int:
+        """Steps of one round."""
+        return self.epochs * -(-self.samples // self.batch_size)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A lower bound, stated by a defense, on how far a reconstruction is from each sample of a step.
+
+    It speaks of a reconstruction ``X'`` that reproduces what the defense let through, ``f(X') = r'``.
+
+    Args:
+        layer: the layer whose input r is defended.
+        bound: shape ``(B,)``: the least ``||X - X'||_2`` over pixels in [0, 1].
+        representation: shape ``(B, L)``: r'.
+        change: shape ``(B,)``: ``||r - r'||_2``.
+        extract: f, images ``(B, C, H, W)`` to representations ``(B, L)``.
+    """
+
+    layer: str
+    bound: Tensor
+    representation: Tensor
+    change: Tensor
+    extract: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Observation:
     """What a curious server can read out of client payloads.
 
     Args:
         values: shape ``(*batch, n)``; what was not sent reads 0.
         sent: shape ``(*batch, n)``, bool: the entries that the payload really carried in the clear.
+        noise: shape ``(*batch, n)``: standard deviation of what the defense did to an entry, as far as the reader
+            knows; 0 for an exact entry, infinite where nothing is known of its true value.
     """
 
     values: Tensor
     sent: Tensor
+    noise: Tensor
+
+    @classmethod
+    def exact(cls, values: Tensor, sent: Tensor | None = None) -> "Observation":
+        """Entries that were sent as they are, all of them by default."""
+        sent = torch.ones_like(values, dtype=torch.bool) if sent is None else sent
+        return cls(values, sent, torch.zeros_like(values).masked_fill(~sent, torch.inf))
 
     @classmethod
     def stack(cls, observations: Sequence["Observation"]) -> "Observation":
         """One observation a victim, stacked along a new first axis."""
-        return cls(torch.stack([o.values for o in observations]), torch.stack([o.sent for o in observations]))
+        return cls(*(torch.stack([getattr(o, name) for o in observations]) for name in ("values", "sent", "noise")))
+
+    def to(self, like: Tensor) -> "Observation":
+        """The same on the device and in the precision of ``like``."""
+        return Observation(self.values.to(like), self.sent.to(like.device), self.noise.to(like))
+
+    def noisier(self, deviation: float) -> "Observation":
+        """The same with independent noise of this standard deviation on every entry that was sent."""
+        return Observation(self.values, self.sent, (self.noise.square() + deviation**2).sqrt())
 
 
 @dataclass(frozen=True)
@@ -152,14 +215,19 @@ class HorizontalDefense(Method):
         return Payload.dense(update.flat)
 
     def read(self, payload: Payload, layout: Layout) -> Observation:
-        """What a curious server can read out of one client's payload, knowing this defense and its parameters."""
+        """What a curious server can read out of one client's payload."""
         del layout
         part = payload.parts["update"]
         if isinstance(part, Dense):
-            return Observation(part.values, torch.ones_like(part.values, dtype=torch.bool))
+            return Observation.exact(part.values)
         values = torch.zeros(part.length, dtype=part.values.dtype).index_copy(0, part.indices, part.values)
         sent = torch.zeros(part.length, dtype=torch.bool).index_fill(0, part.indices, True)
-        return Observation(values, sent)
+        return Observation.exact(values, sent)
+
+    def interpret(self, observation: Observation, layout: Layout, local: LocalPlan) -> Observation:
+        """What knowing this defense and its parameters adds to what was read: how far each entry can be trusted."""
+        del layout, local
+        return observation
 
     def aggregate(self, payloads: Sequence[Payload], weights: Sequence[float], layout: Layout) -> Update:
         """The server's side: the weighted mean of the updates; ``weights`` sum to 1."""
@@ -177,39 +245,84 @@ class HorizontalDefense(Method):
         del exposure
         return None
 
+    def certify(self, step: LocalStep) -> Certificate | None:
+        """A bound on reconstructions of a step's samples, or None for a defense that states none."""
+        del step
+        return None
+
+
+@dataclass(frozen=True)
+class SeenRound:
+    """One round in which all V victims took part.
+
+    Args:
+        model: the architecture with the weights that the server itself sent out, in evaluation mode.
+        messages: what the wire delivered, one upload a victim.
+        observed: shape ``(V, n)``: the uploads as the defense lets the server read them; the sum of the gradients of a
+            victim's local steps, exactly its gradient where it took one.
+    """
+
+    model: nn.Module
+    messages: tuple[Message, ...]
+    observed: Observation
+
 
 @dataclass(frozen=True)
 class HorizontalView:
     """All that an honest-but-curious server has of V victims, each seen by itself.
 
     Args:
-        model: the architecture with the weights that the server itself sent out, in evaluation mode.
+        rounds: oldest first, usually one; the same victims with the same data in each.
         layout: names the slices of an observed update.
-        messages: what the wire delivered, one upload a victim.
-        observed: shape ``(V, n)``: the uploads as the defense lets the server read them.
-        learning_rate: of the local steps.
-        batch_size: samples in a victim's batch.
+        local: each victim's local work in a round.
         image_shape: ``(C, H, W)``.
         classes: number of labels.
         defense: the defense's name; the adversary knows it.
         defense_parameters: and its parameters, but neither its randomness nor its keys.
     """
 
-    model: nn.Module
+    rounds: tuple[SeenRound, ...]
     layout: Layout
-    messages: tuple[Message, ...]
-    observed: Observation
-    learning_rate: float
-    batch_size: int
+    local: LocalPlan
     image_shape: tuple[int, int, int]
     classes: int
     defense: str
     defense_parameters: Mapping[str, Any]
 
     @property
+    def model(self) -> nn.Module:
+        """The network as the server sent it in the last round."""
+        return self.rounds[-1].model
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The uploads of the last round."""
+        return self.rounds[-1].messages
+
+    @property
+    def observed(self) -> Observation:
+        """What can be read of the last round's uploads."""
+        return self.rounds[-1].observed
+
+    @property
+    def batch_size(self) -> int:
+        """B, the samples of one victim."""
+        return self.local.samples
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the local steps."""
+        return self.local.learning_rate
+
+    @property
     def victims(self) -> tuple[str, ...]:
         """The victims' party names, in the order of ``observed``."""
         return tuple(message.sender for message in self.messages)
+
+    def taken_for_true(self) -> "HorizontalView":
+        """The view of an adversary who trusts every number: what was not sent is zero, what was altered is exact."""
+        rounds = [replace(seen, observed=Observation.exact(seen.observed.values)) for seen in self.rounds]
+        return replace(self, rounds=tuple(rounds))
 
 
 @dataclass(frozen=True)
@@ -217,20 +330,24 @@ class Reconstruction:
     """What a passive attack makes of a view of V victims with B samples each.
 
     Args:
-        images: shape ``(V, B, C, H, W)``, in pixel units; may leave [0, 1], never infinite or NaN.
-        labels: shape ``(V, B)``, int64.
-        objective: shape ``(V,)``: the attacker's own at ``images``, lower is better; it alone chose among restarts.
+        images: shape ``(V, B, C, H, W)``, in pixel units; may leave [0, 1], never infinite or NaN. In no particular
+            order within a victim. None for an attack that infers something else.
+        labels: shape ``(V, B)``, int64, beside the images where there are some; None where they are not inferred.
+        objective: shape ``(V,)``: the attacker's own, lower is better; it alone chose among restarts.
         iterations: shape ``(V,)``, int64: iterations that the chosen restart took.
         diverged: shape ``(V,)``, bool: the chosen restart ran off; ``images`` is its best finite state.
         curve: the objective's median over victims after each iteration.
+        representations: by linear layer, shape ``(V, K, L)``: the mean input of that layer over the victim's samples of
+            each class, up to scale; NaN for classes that the attacker takes for absent.
     """
 
-    images: Tensor
-    labels: Tensor
+    images: Tensor | None
+    labels: Tensor | None
     objective: Tensor
     iterations: Tensor
     diverged: Tensor
     curve: tuple[float, ...] = ()
+    representations: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from fl_attack_bench import __version__
 
-ROOMS = ("data", "inversion", "models", "scenarios")
+ROOMS = ("data", "inversion", "models", "representation", "scenarios")
 MODULES = (
     "accountant",
     "api",
+    "chain",
     "codec",
     "flat_model",
     "hardware",
@@ -22,6 +23,7 @@ MODULES = (
     "method",
     "metrics",
     "play",
+    "reconstruction",
     "seeds",
     "suite",
     "update",

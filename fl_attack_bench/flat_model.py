@@ -50,14 +50,19 @@ class FlatModel:
         """A copy in evaluation mode that shares nothing with this model: what may be handed to an adversary."""
         return copy.deepcopy(self.module).eval()
 
-    @torch.no_grad()
-    def accuracy(self, images: Tensor, labels: Tensor, batch: int = 1000) -> float:
+    def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Share of images whose largest logit is their label's, in [0, 1]; in evaluation mode."""
+        return self.evaluate(images, labels)[0]
+
+    @torch.no_grad()
+    def evaluate(self, images: Tensor, labels: Tensor, batch: int = 1000) -> tuple[float, float]:
+        """Accuracy in [0, 1] and mean cross entropy in nats, in evaluation mode."""
         was = self.module.training
         self.module.eval()
-        hits: int = sum(
-            int((self.module(some).argmax(1) == target).sum().item())
-            for some, target in zip(images.split(batch), labels.split(batch), strict=True)
-        )
+        hits, loss = 0, 0.0
+        for some, target in zip(images.split(batch), labels.split(batch), strict=True):
+            logits = self.module(some)
+            hits += int((logits.argmax(1) == target).sum())
+            loss += float(F.cross_entropy(logits, target, reduction="sum"))
         self.module.train(was)
-        return hits / len(labels)
+        return hits / len(labels), loss / len(labels)

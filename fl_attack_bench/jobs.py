@@ -110,7 +110,7 @@ class Job(Document):
             "engine": engine.version(),
             "kind": self.kind,
             "suite": [cell.suite, cell.suite_version],
-            "task": cell.task.model_dump(mode="json"),
+            "task": cell.task.model_dump(mode="json", exclude={"published"}),
             "hardware": cell.hardware,
             "context": self.context.model_dump(mode="json", exclude=set() if self.alone else {"machine"}),
         }
@@ -158,4 +158,4 @@ def publishing(job: Job, work: Path) -> Iterator[Path]:
 
 
 def _identity(kind: registry.Kind, spec: MethodSpec) -> list[Any]:
-    return [spec.model_dump(mode="json"), registry.source_sha256(kind, spec.name)]
+    return [spec.model_dump(mode="json"), registry.fingerprint(kind, spec)]

@@ -1,4 +1,4 @@
-"""A method on one line, as the command line takes it: ``name[parameter=value,...]``.
+"""A method on one line, as the command line takes it: ``name[parameter=value,...]``, a chain joined by ``+``.
 
 Numbers, ``true``, ``false`` and ``null`` mean what they mean in a suite's YAML, ``[a,b]`` is a list, anything else is
 text, in double quotes where it holds a comma, a bracket or what would be read as one of the others.
@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from fl_attack_bench.errors import UserError
-from fl_attack_bench.suite import MethodSpec, Value
+from fl_attack_bench.suite import CHAINED, MethodSpec, Value
 
 _WORDS: dict[str, Value] = {"null": None, "true": True, "false": False}
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
@@ -18,10 +18,14 @@ _ITEM = re.compile(rf'\s*({_QUOTED}|[^,=\[\]"]+)\s*(?:,(?!$)|$)')
 _INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _BARE = re.compile(r"[\w./:+-]+")
+_PIECE = re.compile(rf'\[(?:{_QUOTED}|[^\]"\[]|\[[^\]]*\])*\]|[^\[+]+|.', re.DOTALL)
+_WHOLE = re.compile(r"\w+|.*(\]|\.py)", re.DOTALL)
 
 
 def written(spec: MethodSpec) -> str:
     """A method on one line; a path stays a path."""
+    if spec.links:
+        return CHAINED.join(map(written, spec.links))
     inside = ",".join(f"{key}={value_written(value)}" for key, value in sorted(spec.parameters.items()))
     return f"{spec.name}[{inside}]" if inside else spec.name
 
@@ -32,6 +36,22 @@ def parse(text: str) -> MethodSpec:
     Raises:
         UserError: the line is not of this form.
     """
+    links = _links(text)
+    return MethodSpec.chain([_single(link) for link in links]) if len(links) > 1 else _single(text)
+
+
+def _links(text: str) -> list[str]:
+    """A chain's links: split at each ``+`` behind a name, a closing bracket or ``.py``, but not inside brackets."""
+    links = [""]
+    for piece in _PIECE.findall(text):
+        if piece == CHAINED and _WHOLE.fullmatch(links[-1]):
+            links.append("")
+        else:
+            links[-1] += piece
+    return links if all(links) else [text]
+
+
+def _single(text: str) -> MethodSpec:
     if text.endswith(".py") or (text and not re.search(r"[\[\]]", text)):
         return MethodSpec(name=text)
     for bracket in re.finditer(r"\[", text if text.endswith("]") else ""):

@@ -73,7 +73,7 @@ def valid(cell: Cell, store: Store, gate: Gate, context: Context, say: Callable[
         return None
     for kind, spec in methods(cell):
         used = record.attack if kind == "attack" else record.defense
-        if used is None or used.source_sha256 != registry.source_sha256(kind, spec.name):
+        if used is None or used.source_sha256 != registry.fingerprint(kind, spec):
             return None
     packages = record.provenance.packages
     same = record.gate == gate and packages.get("fl-attack-bench") == engine.version()

@@ -5,8 +5,9 @@ and leaves a result folder; what it raises becomes the cell's status.
 """
 
 import json
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -16,17 +17,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fl_attack_bench import hardware, metrics, models, registry
-from fl_attack_bench.api import HorizontalDefense, PassiveAttack, Reconstruction
+from fl_attack_bench import hardware, metrics, models, reconstruction, registry, suite
+from fl_attack_bench.api import Certificate, HorizontalDefense, LocalStep, PassiveAttack
+from fl_attack_bench.chain import Chain
 from fl_attack_bench.codec import decode, encode
 from fl_attack_bench.data import datasets, partition
-from fl_attack_bench.errors import UserError
+from fl_attack_bench.errors import SkipCell, UserError
 from fl_attack_bench.flat_model import FlatModel
 from fl_attack_bench.jobs import PICTURES, RESULT, Job, Settings, publishing
 from fl_attack_bench.link import Link
 from fl_attack_bench.method import build
+from fl_attack_bench.reconstruction import Truth
 from fl_attack_bench.scenarios import horizontal
-from fl_attack_bench.scenarios.horizontal import Client, LocalWork, Samples, Server
+from fl_attack_bench.scenarios.horizontal import Client, LocalWork, Samples, Server, Snapshot
 from fl_attack_bench.seeds import Streams, derive
 from fl_attack_bench.suite import MethodSpec, Training
 from fl_attack_bench.wire import SERVER, Wire, client
@@ -58,6 +61,8 @@ class _Stage:
         self.job, self.cell = job, job.cell
         self.settings = settings
         self.device = torch.device(settings.device)
+        if self.cell.task.gpu and self.device.type == "cpu":
+            raise SkipCell(f"task {self.cell.task.name!r} is marked gpu: it would take many hours on a CPU")
         self.dataset = datasets.load(self.cell.task.dataset, settings.data_dir, settings.download)
         self.root = Streams(derive(self.cell.suite, self.cell.suite_version, self.cell.task.name))
         self.seed = self.root.child("seed", self.cell.seed)
@@ -75,9 +80,12 @@ class _Stage:
 
     def devices(self) -> list[Samples]:
         """Each device's samples under the task's partition."""
-        dealt = partition.deal(self.training.partition, self.dataset.y_train, self.seed.generator("partition"))
         whole = self.samples("train")
-        return [whole.pick(rows.to(self.device)) for rows in dealt]
+        return [whole.pick(rows.to(self.device)) for rows in self.hands()]
+
+    def hands(self) -> list[Tensor]:
+        """The training samples that the task's partition deals to each device."""
+        return partition.deal(self.training.partition, self.dataset.y_train, self.seed.generator("partition"))
 
     def defense(self) -> HorizontalDefense:
         """The cell's defense, made from its parameters."""
@@ -91,31 +99,48 @@ class _Stage:
         return self.cell.task.training
 
     @property
-    def learning_rate(self) -> float:
-        """Of the victims' step: the training's, unless the task says otherwise."""
-        task = self.cell.task
-        return task.learning_rate or (task.training.learning_rate if task.training else 1.0)
-
-    @property
-    def victim_ids(self) -> list[int]:
-        """The victims' sample ids, in the task's order."""
+    def asked(self) -> suite.Victims:
+        """The task's victims, as the suite names them."""
         if self.cell.task.victims is None:
             raise UserError(f"task {self.cell.task.name!r} has no victims")
-        return self.cell.task.victims.samples
+        return self.cell.task.victims
 
-    def victims(self) -> Samples:
-        """The victims' samples."""
-        split = self.cell.task.victims.split if self.cell.task.victims else "test"
-        whole, last = self.samples(split), max(self.victim_ids)
-        if last >= len(whole):
+    @property
+    def victims_work(self) -> LocalWork:
+        """A device's work is the training's; other victims take full steps unless the task says otherwise."""
+        task, asked = self.cell.task, self.asked
+        if asked.devices is not None:
+            return LocalWork.of(self.training)
+        rate = task.learning_rate or (task.training.learning_rate if task.training else 1.0)
+        return LocalWork(rate, asked.local_epochs, asked.local_batch)
+
+    def victims(self) -> tuple[list[Samples], list[str], list[int]]:
+        """Each victim's samples and party name, and the ids of all their samples."""
+        asked = self.asked
+        if asked.samples is None:
+            hands = self.hands()[: asked.devices]
+            if len(hands) != asked.devices or len({len(hand) for hand in hands}) > 1:
+                raise UserError(
+                    f"task {self.cell.task.name!r}: {asked.devices} victims must be devices with as many samples each; "
+                    f"take at most {self.training.partition.devices}, dealt iid or by shards"
+                )
+            names = [client(f"device-{number}") for number in range(len(hands))]
+        else:
+            hands = list(torch.tensor(asked.samples).split(asked.batch))
+            names = [client(f"victim-{int(hand[0])}") for hand in hands]
+        split = "train" if asked.samples is None else asked.split
+        whole, ids = self.samples(split), torch.cat(hands).tolist()
+        if max(ids) >= len(whole):
             raise UserError(
-                f"task {self.cell.task.name!r}: victim {last} does not exist; "
+                f"task {self.cell.task.name!r}: victim {max(ids)} does not exist; "
                 f"{self.dataset.name} has {len(whole)} {split} samples"
             )
-        return whole.pick(torch.tensor(self.victim_ids))
+        return [whole.pick(hand.to(self.device)) for hand in hands], names, ids
 
 
 def _make(kind: registry.Kind, spec: MethodSpec) -> Any:
+    if spec.links:
+        return Chain(tuple(_make(kind, link) for link in spec.links))
     found = registry.find(kind, spec.name)
     if found.source_sha256 != registry.source_sha256(kind, spec.name):
         raise UserError(f"{kind} {spec.name!r} was edited while the suite ran; run it again")
@@ -148,11 +173,17 @@ def _training(stage: _Stage, folder: Path) -> dict[str, Any]:
     """Train the federation under the defense."""
     training, defense = stage.training, stage.defense()
     devices, test = stage.devices(), stage.samples("test")
-    trained = horizontal.train(training, stage.model(), devices, test, defense, stage.seed.child("training"))
-    save_file({"weights": trained.weights, "statistics": trained.statistics}, folder / TENSORS)
+    keep = stage.cell.task.victims.rounds if stage.cell.task.victims else 1
+    trained = horizontal.train(training, stage.model(), devices, test, defense, stage.seed.child("training"), keep)
+    _save({"initial": trained.first, "trained": trained.last}, folder / TENSORS)
     guarantee = defense.guarantee(trained.exposure)
     return {
-        "utility": {"accuracy": trained.curve[-1][1], "curve": trained.curve, "diverged": trained.diverged},
+        "utility": {
+            "accuracy": trained.curve[-1][1],
+            "curve": trained.curve,
+            "losses": [point for point in trained.losses if math.isfinite(point[1])],
+            "diverged": trained.diverged,
+        },
         "cost": traffic(trained.wire, len(devices), training.sampled, stage.settings.links),
         "privacy": None if guarantee is None else asdict(guarantee),
         "dataset_fingerprint": stage.dataset.fingerprint,
@@ -212,78 +243,68 @@ def _timing(stage: _Stage, folder: Path) -> dict[str, Any]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def _save(moments: Mapping[str, Sequence[Snapshot]], path: Path) -> None:
+    kept = {}
+    for moment, snapshots in moments.items():
+        for name in ("weights", "statistics"):
+            kept[f"{moment}.{name}"] = torch.stack([getattr(snapshot, name) for snapshot in snapshots])
+    save_file(kept, path)
+
+
+def _load(path: Path) -> dict[str, list[Snapshot]]:
+    kept = load_file(path)
+    return {
+        moment: [Snapshot(*pair) for pair in zip(kept[f"{moment}.weights"], kept[f"{moment}.statistics"], strict=True)]
+        for moment in ("initial", "trained")
+    }
+
+
 def _attack(stage: _Stage, folder: Path) -> dict[str, Any]:
     """Let the victims send at each moment, hand the view to the attack, score what it makes of it."""
     cell = stage.cell
     if cell.attack is None:
         raise UserError(f"cell {cell.id} names no attack")
     attack = cast(PassiveAttack, _make("attack", cell.attack))
-    defense, victims = stage.defense(), stage.victims()
-    if min(victims.images.shape[2:]) < metrics.SMALLEST:
+    defense = stage.defense()
+    victims, names, ids = stage.victims()
+    truth = Truth.of(victims, ids, stage.dataset.classes)
+    if min(truth.images.shape[3:]) < metrics.SMALLEST:
         raise UserError(
             f"{stage.dataset.name}: structural similarity needs images of {metrics.SMALLEST} pixels or more"
         )
-    names = [client(f"victim-{number}") for number in stage.victim_ids]
     model = stage.model()
-    moments = {"initial": (model.weights.cpu().clone(), model.statistics.cpu().clone())}
+    moments = {"initial": [Snapshot(model.weights.cpu().clone(), model.statistics.cpu().clone())]}
     if cell.task.training is not None:
         trained = stage.job.model_copy(update={"kind": "training"})
-        kept = load_file(trained.folder(stage.settings.work) / TENSORS)
-        moments["trained"] = (kept["weights"], kept["statistics"])
+        moments = _load(trained.folder(stage.settings.work) / TENSORS)
     clock = hardware.clock(stage.settings.device)
-    pictures = {"originals": _pixels(victims.images)}
+    pictures = {"originals": _pixels(truth.images.flatten(0, 1))}
     scored = []
-    for moment, (weights, running) in moments.items():
-        model.load(weights, running)
+    for moment, snapshots in moments.items():
         streams = stage.seed.child("victims", moment)
-        view = horizontal.observe(model, victims, names, defense, cell.defense.label, stage.learning_rate, streams)
+        view = horizontal.observe(
+            model, snapshots, victims, names, defense, cell.defense.label, stage.victims_work, streams
+        )
         began = clock()
         # Not of the defense: every defense meets the same starting points.
         found = attack.reconstruct(view, stage.seed.child("attack", moment, cell.attack.model_dump_json()))
         seconds = clock() - began
-        images = _checked(found, victims).clamp(0, 1)
-        pictures[moment] = _pixels(images)
-        scored.append(_score(moment, found, images, victims, stage.victim_ids, seconds))
+        found = reconstruction.check(found, truth)
+        images = reconstruction.ordered(found, truth)
+        if images is not None:
+            pictures[moment] = _pixels(images)
+        certificate = _certificate(model, defense, truth, stage.seed.generator("certificate"))
+        scored.append(reconstruction.score(moment, found, truth, model.module, certificate) | {"seconds": seconds})
     np.savez_compressed(folder / PICTURES, allow_pickle=False, **pictures)
     return {"reconstructed": scored, "dataset_fingerprint": stage.dataset.fingerprint}
 
 
-def _checked(found: Reconstruction, victims: Samples) -> Tensor:
-    """The attack's images, one a victim.
-
-    Raises:
-        UserError: the attack broke its contract.
-    """
-    wanted = (len(victims), 1, *victims.images.shape[1:])
-    if tuple(found.images.shape) != wanted:
-        raise UserError(f"the attack returned images of shape {tuple(found.images.shape)} instead of {wanted}")
-    if not bool(found.images.isfinite().all()):
-        raise UserError("the attack returned pixels that are infinite or NaN")
-    return found.images.squeeze(1)
-
-
-def _score(
-    moment: str, found: Reconstruction, images: Tensor, victims: Samples, ids: Sequence[int], seconds: float
-) -> dict[str, Any]:
-    error = metrics.mse(images, victims.images)
-    raw = metrics.mse(found.images.squeeze(1), victims.images)
-    decibels, likeness = metrics.psnr(images, victims.images), metrics.ssim(images, victims.images)
-    scores = [
-        {
-            "victim": ids[row],
-            "mse": float(error[row]),
-            "mse_raw": float(raw[row].clamp(max=torch.finfo(raw.dtype).max)),
-            "psnr": float(decibels[row]) if error[row] > 0 else None,
-            "ssim": float(likeness[row]),
-            "label": int(victims.labels[row]),
-            "label_recovered": int(found.labels[row, 0]),
-            "objective": float(found.objective[row].nan_to_num(posinf=torch.finfo(raw.dtype).max)),
-            "iterations": int(found.iterations[row]),
-            "diverged": bool(found.diverged[row]),
-        }
-        for row in range(len(victims))
-    ]
-    return {"moment": moment, "victims": scores, "curve": list(found.curve), "seconds": seconds}
+def _certificate(
+    model: FlatModel, defense: HorizontalDefense, truth: Truth, rng: torch.Generator
+) -> Certificate | None:
+    """What the defense states about the victims' samples under the model of the last round."""
+    model.module.eval()
+    return defense.certify(LocalStep(model.module, truth.images.flatten(0, 1), truth.labels.flatten(), rng))
 
 
 def _pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -3,6 +3,7 @@
 import platform
 import shlex
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,6 +45,8 @@ def describe(kind: registry.Kind, spec: MethodSpec) -> MethodUsed:
     Raises:
         UserError: no such method, or parameters that it does not take.
     """
+    if spec.links:
+        return _joined(spec, [describe(kind, link) for link in spec.links], registry.fingerprint(kind, spec))
     where = f"{kind} {spec.label}"
     found = registry.find(kind, spec.name)
     parameters: dict[str, Any] = build(found.cls, spec.parameters, where).parameters
@@ -59,14 +62,28 @@ def describe(kind: registry.Kind, spec: MethodSpec) -> MethodUsed:
 
 def outlined(kind: registry.Kind, spec: MethodSpec) -> MethodUsed:
     """What can be said of a method without importing it, for one that could not be imported."""
-    name = Path(spec.name).stem if spec.name.endswith(".py") else spec.name
+    if spec.links:
+        return _joined(spec, [outlined(kind, link) for link in spec.links], registry.fingerprint(kind, spec))
     return MethodUsed(
-        name=name,
-        title=name,
+        name=spec.family,
+        title=spec.family,
         paper="",
         parameters=dict(spec.parameters),
         source_sha256=registry.source_sha256(kind, spec.name),
         origin=registry.origin(kind, spec.name),
+    )
+
+
+def _joined(spec: MethodSpec, links: Sequence[MethodUsed], source_sha256: str) -> MethodUsed:
+    """A chain as one method: its parameters are those of each link, by place and name."""
+    origins = {link.origin for link in links}
+    return MethodUsed(
+        name=spec.family,
+        title=", then ".join(link.title for link in links),
+        paper=links[0].paper,
+        parameters={f"{place}. {link.name}": link.parameters for place, link in enumerate(links, start=1)},
+        source_sha256=source_sha256,
+        origin="path" if "path" in origins else "entry-point" if "entry-point" in origins else "built-in",
     )
 
 

@@ -16,8 +16,23 @@ Text = Annotated[str, Field(max_length=20_000)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
+class Certified(Document):
+    """A defense's lower bound on one image's reconstruction, beside what was measured.
+
+    Args:
+        bound: the least ``||X - X'||_2`` over pixels, if ``X'`` reproduces the representation that was let through.
+        distance: the measured one, of the reconstruction before clipping.
+        residual: ``||f(X') - r'|| / ||r - r'||``: small where the reconstruction does reproduce it, so that the bound
+            speaks of it; None where the defense changed nothing.
+    """
+
+    bound: NonNegative
+    distance: NonNegative
+    residual: NonNegative | None
+
+
 class VictimScore(Document):
-    """How well one victim's image was reconstructed. Pixels are in [0, 1].
+    """How well one image of a victim was reconstructed. Pixels are in [0, 1].
 
     Args:
         victim: the sample's id in the task's split.
@@ -26,10 +41,11 @@ class VictimScore(Document):
         psnr: decibels, of the clipped image; None where the error is zero.
         ssim: structural similarity of the clipped image, in [-1, 1].
         label: the true label.
-        label_recovered: what the attack took for the label.
+        label_recovered: what the attack took for the label; None where it infers none.
         objective: the attacker's own objective at the end, for the restart that it chose.
         iterations: that this restart took.
-        diverged: whether it ran off; the image is then its best finite state.
+        diverged: whether it ran off; the image is then its best finite state, and counts as not reconstructed.
+        certified: the defense's bound, where it states one.
     """
 
     victim: int
@@ -38,10 +54,11 @@ class VictimScore(Document):
     psnr: float | None
     ssim: float
     label: int
-    label_recovered: int
+    label_recovered: int | None
     objective: float
     iterations: int
     diverged: bool
+    certified: Certified | None = None
 
 
 class Reconstructed(Document):
@@ -49,13 +66,22 @@ class Reconstructed(Document):
 
     Args:
         moment: ``initial`` is round 0, ``trained`` after the last round.
-        victims: one score a victim, in the task's order.
+        victims: one score an image, in the task's order; empty for an attack that reconstructs no images.
+        label_accuracy: share of labels inferred rightly, as a multiset for each victim; None where none are inferred.
+        correlations: by layer, the mean absolute correlation of inferred class-wise representations with the true ones.
+        blind: by layer, the correlation that a guess without any gradient has: what the network makes of noise. Where
+            it is as high, the images have nearly one representation, and inferring it says little.
+        classes_found: share of a victim's classes for which a representation was inferred; None where there are none.
         curve: median over victims of the attacker's objective after each iteration.
         seconds: wall seconds of the attack (timing).
     """
 
     moment: Literal["initial", "trained"]
     victims: list[VictimScore]
+    label_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+    correlations: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    blind: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    classes_found: Annotated[float, Field(ge=0, le=1)] | None = None
     curve: list[float] = []
     seconds: NonNegative = 0.0
 
@@ -67,12 +93,14 @@ class Utility(Document):
         accuracy: of the federated model under the defense after the last round.
         centralised_accuracy: of the same network trained on the same samples in one place, with as many steps.
         curve: ``(round, accuracy)`` points.
+        losses: ``(round, mean cross entropy)`` points in nats, on the test set likewise; those that are finite.
         diverged: whether the weights became infinite or NaN; the accuracy is then of the last finite model.
     """
 
     accuracy: Annotated[float, Field(ge=0, le=1)]
     centralised_accuracy: Annotated[float, Field(ge=0, le=1)]
     curve: list[tuple[int, float]]
+    losses: list[tuple[int, float]] = []
     diverged: bool = False
 
 

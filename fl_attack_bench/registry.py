@@ -16,6 +16,7 @@ from typing import Literal
 
 from fl_attack_bench.errors import UnknownNameError, UserError
 from fl_attack_bench.method import Method
+from fl_attack_bench.suite import MethodSpec
 
 Kind = Literal["attack", "defense"]
 Origin = Literal["built-in", "entry-point", "path"]
@@ -76,6 +77,16 @@ def source_sha256(kind: Kind, name: str, where: str = "") -> str:
     if name in _plugins(kind):
         return _hash(_module_file(_plugins(kind)[name].module))
     raise UnknownNameError(kind, name, names(kind), where)
+
+
+def fingerprint(kind: Kind, spec: MethodSpec, where: str = "") -> str:
+    """The source hash of a method, of a chain one over those of its links.
+
+    Raises:
+        UserError: as :func:`source_sha256`.
+    """
+    hashes = [source_sha256(kind, part.name, where) for part in spec.parts]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def origin(kind: Kind, name: str) -> Origin:

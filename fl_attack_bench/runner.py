@@ -208,7 +208,7 @@ class _Run:
         """Have a worker import each method: bad input ends the run here, a crash fails the method's cells only."""
         wanted = {plan.identity(kind, spec): (kind, spec) for cell in cells for kind, spec in plan.methods(cell)}
         for kind, spec in wanted.values():
-            registry.source_sha256(kind, spec.name, f"suite {self.suite.suite!r}")
+            registry.fingerprint(kind, spec, f"suite {self.suite.suite!r}")
         for name, (kind, spec) in wanted.items():
             answer = self._ask({"do": "describe", "kind": kind, "spec": spec.model_dump(mode="json")})
             if answer.user_error:

@@ -1,14 +1,15 @@
 """Suites, tasks and cells, and the YAML they are written in.
 
 A suite is a grid: every task is played with every attack, every defense and every seed. A method is written as its
-name, or as ``name: {parameter: value}``; a list of values sweeps the parameter.
+name, or as ``name: {parameter: value}``; a list of values sweeps the parameter. A list of defenses in place of one is a
+chain: they act one after the other.
 """
 
 import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -23,6 +24,7 @@ from fl_attack_bench.schema import Document, parse
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,79}$")]
 Value = bool | int | float | str | None
 BASELINE = "none"
+CHAINED = "+"
 MAX_CELLS = 20_000
 
 
@@ -30,12 +32,32 @@ class MethodSpec(Document):
     """A method with one value for each parameter that the suite sets.
 
     Args:
-        name: as the registry finds it: a name, or a path that ends in ``.py``.
+        name: as the registry finds it: a name, or a path that ends in ``.py``; of a chain, those of its links.
         parameters: only those that differ from the method's defaults need to stand here.
+        links: the defenses of a chain, in the order in which they act; empty for a single method.
     """
 
     name: str
     parameters: dict[str, Value | list[Value]] = {}
+    links: list["MethodSpec"] = []
+
+    @classmethod
+    def chain(cls, links: Sequence["MethodSpec"]) -> "MethodSpec":
+        """Several defenses as one."""
+        return cls(name=CHAINED.join(link.name for link in links), links=list(links))
+
+    @model_validator(mode="after")
+    def _sound_chain(self) -> "MethodSpec":
+        if self.links and (len(self.links) < 2 or self.parameters or any(link.links for link in self.links)):
+            raise ValueError("a chain is two or more single methods, each with its own parameters")
+        if self.links and self.name != CHAINED.join(link.name for link in self.links):
+            raise ValueError(f"a chain is named after its links, joined by {CHAINED!r}")
+        return self
+
+    @property
+    def parts(self) -> list["MethodSpec"]:
+        """The single methods that it is made of."""
+        return self.links or [self]
 
     @property
     def is_baseline(self) -> bool:
@@ -43,8 +65,15 @@ class MethodSpec(Document):
         return self.name == BASELINE and not self.parameters
 
     @property
+    def family(self) -> str:
+        """The name without parameters and folders: ``soteria+gradient_compression``."""
+        return CHAINED.join(Path(part.name).stem if part.name.endswith(".py") else part.name for part in self.parts)
+
+    @property
     def label(self) -> str:
         """Short and readable: ``gradient_compression[prune=0.9]``."""
+        if self.links:
+            return CHAINED.join(link.label for link in self.links)
         stem = Path(self.name).stem if self.name.endswith(".py") else self.name
         inside = ",".join(f"{key}={_plain(value)}" for key, value in sorted(self.parameters.items()))
         return f"{stem}[{inside}]" if inside else stem
@@ -107,28 +136,77 @@ class Training(Document):
 
 
 class Victims(Document):
-    """Whose data the attack goes for: a client that holds one sample, named by its id in the dataset's split.
+    """Whose data the attack goes for: clients that hold a few samples each, named by their ids in the dataset's split.
 
     They come from the test split by default: clients that join the federation with a fresh state, so that nothing that
-    they sent before blurs what they send now.
+    they sent before blurs what they send now. With ``devices`` they are devices of the training's partition instead,
+    with all their samples and the training's own local work.
     """
 
     split: Literal["train", "test"] = "test"
     first: int | None = Field(default=None, ge=1, le=4096)
     ids: list[Annotated[int, Field(ge=0)]] | None = None
+    devices: int | None = Field(default=None, ge=1, le=1024, description="the partition's first devices")
+    batch: int = Field(default=1, ge=1, le=1024, description="samples of one victim: consecutive ones of those named")
+    local_epochs: int = Field(default=1, ge=1, le=100)
+    local_batch: int | None = Field(default=None, ge=1, description="samples of a local step; all by default")
+    rounds: int = Field(
+        default=1, ge=1, le=64, description="rounds in which they take part: the training's first, and its last"
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> "Victims":
-        if (self.first is None) == (self.ids is None):
-            raise ValueError("give either first: N or ids: [...]")
+        if sum(form is not None for form in (self.first, self.ids, self.devices)) != 1:
+            raise ValueError("give one of first: N, ids: [...] and devices: N")
         if self.ids is not None and (not self.ids or len(set(self.ids)) != len(self.ids)):
             raise ValueError("ids must be distinct and at least one")
+        if self.samples is not None and len(self.samples) % self.batch:
+            raise ValueError(f"{len(self.samples)} samples do not make victims of batch={self.batch} each")
+        theirs = ("split", "batch", "local_epochs", "local_batch")
+        own = [name for name in theirs if getattr(self, name) != type(self).model_fields[name].default]
+        if self.devices is not None and own:
+            raise ValueError(f"devices bring their own samples and local work: drop {own[0]}")
+        if self.local_batch is not None and self.local_batch > self.batch:
+            raise ValueError(f"local_batch={self.local_batch} exceeds batch={self.batch}")
         return self
 
     @property
-    def samples(self) -> list[int]:
-        """The ids, in order."""
+    def samples(self) -> list[int] | None:
+        """The ids, in order; None for devices, whose samples the partition deals."""
+        if self.devices is not None:
+            return None
         return list(range(self.first)) if self.first is not None else list(self.ids or [])
+
+    @property
+    def description(self) -> str:
+        """``16 victims``, ``4 victims of 8 samples``, ``10 devices``."""
+        if self.samples is None:
+            return f"{self.devices} devices"
+        count = len(self.samples) // self.batch
+        return f"{count} victim{'s'[: count > 1]}" + (f" of {self.batch} samples" if self.batch > 1 else "")
+
+
+class Published(Document):
+    """A figure that a paper gives for a cell of the task, to be shown beside ours.
+
+    Args:
+        quantity: ``mse``: mean over victims; ``accuracy`` and ``label_accuracy``: in [0, 1]; ``correlation``: of the
+            class-wise representations at a layer.
+        value: as published, in our unit.
+        source: where in the paper: ``Sun et al. 2021, Table 1``.
+        defense: its label, as ``gradient_compression[prune=0.9]``.
+        attack: its label; None where the quantity knows no attack.
+        layer: of a correlation.
+        note: what differs from our set-up.
+    """
+
+    quantity: Literal["mse", "accuracy", "label_accuracy", "correlation"]
+    value: float
+    source: str = Field(max_length=200)
+    defense: str = Field(default=BASELINE, max_length=300)
+    attack: str | None = Field(default=None, max_length=300)
+    layer: str | None = Field(default=None, max_length=200)
+    note: str = Field(default="", max_length=500)
 
 
 class Task(Document):
@@ -143,11 +221,21 @@ class Task(Document):
     learning_rate: float | None = Field(
         default=None, gt=0, description="of the victims' step, where there is no training"
     )
+    published: list[Published] = []
+    gpu: bool = Field(
+        default=False, description="too much for CPU cores: skipped, with the reason, where there is no GPU"
+    )
 
     @model_validator(mode="after")
     def _something_to_do(self) -> "Task":
         if self.training is None and self.victims is None:
             raise ValueError("a task needs training, victims or both")
+        if self.training is None and self.victims is not None:
+            for what, asked in (("devices", self.victims.devices is not None), ("rounds", self.victims.rounds > 1)):
+                if asked:
+                    raise ValueError(f"victims: {what} needs a training")
+        if self.training is not None and self.victims is not None and self.victims.rounds > self.training.rounds:
+            raise ValueError(f"victims: rounds={self.victims.rounds} exceeds the training's {self.training.rounds}")
         return self
 
 
@@ -179,7 +267,9 @@ class Cell(Document):
     @property
     def id(self) -> str:
         """Readable, unique within all suites, and a legal file name."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        # What is left at its default does not count, so that a setting which a later version adds orphans no record.
+        axes = self.model_dump(mode="json", exclude_defaults=True, exclude={"task": {"published"}})
+        text = json.dumps(axes, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         attack = self.attack.label if self.attack else "utility"
         readable = f"{self.task.name}--{self.defense.label}--{attack}--s{self.seed}"
@@ -197,11 +287,15 @@ def _sweep(entry: Any) -> Iterator[dict[str, Any]]:
     if isinstance(entry, MethodSpec):
         yield entry.model_dump()
         return
+    if isinstance(entry, list):
+        for links in itertools.product(*(list(_sweep(link)) for link in entry)):
+            yield {"name": CHAINED.join(str(link["name"]) for link in links), "links": list(links)}
+        return
     if isinstance(entry, str):
         yield {"name": entry}
         return
     if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise ValueError(f"{entry!r} is neither a name nor `name: {{parameter: value}}`")
+        raise ValueError(f"{entry!r} is neither a name, `name: {{parameter: value}}` nor a list of both, a chain")
     name, parameters = next(iter(entry.items()))
     if parameters is not None and not isinstance(parameters, Mapping):
         raise ValueError(f"the parameters of {name!r} must be a mapping")
@@ -240,6 +334,8 @@ class Suite(Document):
             twice = {entry for entry in entries if entries.count(entry) > 1}
             if twice:
                 raise ValueError(f"{what} {sorted(twice)[0]!r} stands twice")
+        if any(spec.links for spec in self.attacks):
+            raise ValueError("attacks cannot be chained: list them one by one")
         if any(task.victims for task in self.tasks) and not self.attacks:
             raise ValueError("a task names victims, but the suite names no attack")
         return self

@@ -73,18 +73,20 @@ def _privacy(record: Record) -> Iterator[Figure]:
 
 
 def _scores(moment: Reconstructed) -> dict[str, float]:
-    victims = moment.victims
-    if not victims:
-        return {}
-    errors = [victim.mse for victim in victims]
-    ratios = [victim.psnr for victim in victims if victim.psnr is not None]
-    found = {
+    found = {f"correlation.{_legal(layer)}": value for layer, value in moment.correlations.items()}
+    if moment.label_accuracy is not None:
+        found["label_accuracy"] = moment.label_accuracy
+    images = moment.victims
+    if not images:
+        return found
+    errors = [image.mse for image in images]
+    ratios = [image.psnr for image in images if image.psnr is not None]
+    found |= {
         "mse_mean": statistics.fmean(errors),
         "mse_median": statistics.median(errors),
         "mse_min": min(errors),
-        "ssim_mean": statistics.fmean(victim.ssim for victim in victims),
-        "label_accuracy": statistics.fmean(victim.label == victim.label_recovered for victim in victims),
-        "diverged": statistics.fmean(victim.diverged for victim in victims),
+        "ssim_mean": statistics.fmean(image.ssim for image in images),
+        "diverged": statistics.fmean(image.diverged for image in images),
     }
     return found | ({"psnr_mean": statistics.fmean(ratios)} if ratios else {})
 

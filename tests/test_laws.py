@@ -17,7 +17,7 @@ METHODS = sorted(
 NAMES = {path.stem for path in METHODS}
 METHOD_PACKAGES = ("fl_attack_bench.attacks", "fl_attack_bench.defenses", "attacks", "defenses")
 # What a method may import of the engine: the public modules.
-PUBLIC = {"api", "inversion", "crypto", "metrics", "accountant"}
+PUBLIC = {"api", "inversion", "representation", "crypto", "metrics", "accountant"}
 # What score.py, compare.py and site/ may import of the engine: records and what they are made of.
 PURE = {"record", "suite", "schema", "errors", "score", "compare", "site"}
 PLOTTING = {"matplotlib", "seaborn", "plotly", "PIL"}
@@ -135,9 +135,9 @@ def test_2_a_method_imports_public_modules_only(path):
     assert not [name for name in names if room(name) not in PUBLIC | {None} or name == "fl_attack_bench"]
 
 
-@pytest.mark.parametrize("folder", ["inversion", "crypto"])
+@pytest.mark.parametrize("folder", ["inversion", "representation", "crypto"])
 def test_2_what_methods_share_knows_no_method_and_no_runner(folder):
-    allowed = PUBLIC | {"errors", "seeds", "update", "codec", "wire", "flat_model", "method"}
+    allowed = PUBLIC | {"errors", "seeds", "update", "codec", "wire", "flat_model", "method", "models"}
     for path in (ROOT / "fl_attack_bench" / folder).rglob("*.py"):
         assert {room(name) for name in imports(path)} <= allowed | {None}, place(path)
 

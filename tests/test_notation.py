@@ -38,6 +38,27 @@ def test_what_is_written_is_read_back(spec):
     assert same(parse(written(spec)), spec)
 
 
+@given(st.lists(specs, min_size=2, max_size=3))
+@settings(max_examples=100, deadline=None)
+def test_a_chain_is_read_back(links):
+    spec = MethodSpec.chain(links)
+    assert same(parse(written(spec)), spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("a+b", ["a", "b"]),
+        ("a[x=1e+5]+b[y=[1,2]]+./c.py", ["a", "b", "./c.py"]),
+        ('a[x="+]"]+b', ["a", "b"]),
+        ("./one+two.py", []),
+        ("./one+two.py+a", ["./one+two.py", "a"]),
+    ],
+)
+def test_a_plus_between_methods_makes_a_chain(text, links):
+    assert [link.name for link in parse(text).links] == links
+
+
 @pytest.mark.parametrize(
     ("text", "name", "parameters"),
     [

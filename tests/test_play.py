@@ -10,7 +10,8 @@ import torch
 
 from fl_attack_bench import hardware, jobs, metrics
 from fl_attack_bench.codec import Payload, encode
-from fl_attack_bench.errors import UserError
+from fl_attack_bench.data import datasets
+from fl_attack_bench.errors import SkipCell, UserError
 from fl_attack_bench.jobs import PICTURES, Job, Settings
 from fl_attack_bench.link import Link
 from fl_attack_bench.play import play, traffic
@@ -120,6 +121,46 @@ def test_every_defense_meets_the_same_weights_and_starting_points(tmp_path: Path
         found.append(results(one, tmp_path)["attack"]["reconstructed"][0])
         found[-1].pop("seconds")
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("victims", "images"),
+    [
+        ({"first": 4, "batch": 2, "local_epochs": 2}, 4),
+        ({"devices": 2}, 40),
+        ({"ids": [3], "rounds": 3}, 1),
+    ],
+)
+def test_victims_may_be_batches_devices_or_seen_in_several_rounds(
+    tmp_path: Path, victims: dict[str, Any], images: int
+) -> None:
+    task = type(cell().task).model_validate(cell().task.model_dump() | {"victims": victims})
+    found = results(cell(task=task, attack=MethodSpec(name="dlg", parameters={"iterations": 1})), tmp_path)
+    for moment in found["attack"]["reconstructed"]:
+        ids = [score["victim"] for score in moment["victims"]]
+        assert len(set(ids)) == len(ids) == images
+        assert 0 <= moment["label_accuracy"] <= 1
+        labels = {score["victim"]: score["label"] for score in moment["victims"]}
+        split = "train" if "devices" in victims else "test"
+        data = datasets.load("digits", tmp_path)
+        assert labels == {number: int(getattr(data, f"y_{split}")[number]) for number in ids}
+
+
+def test_a_chain_is_trained_timed_and_attacked_as_one(tmp_path: Path) -> None:
+    links = [MethodSpec(name="gaussian_noise", parameters={"scale": 1e-4}), MethodSpec(name="gradient_compression")]
+    chain, single = cell(defense=MethodSpec.chain(links)), cell(defense=links[1])
+    found, alone = results(chain, tmp_path), results(single, tmp_path)
+    assert found["training"]["cost"]["bytes_up"] == pytest.approx(alone["training"]["cost"]["bytes_up"], rel=0.01)
+    assert found["training"]["privacy"] is not None
+    scores, others = (r["attack"]["reconstructed"][0]["victims"] for r in (found, alone))
+    assert scores[0]["mse"] != others[0]["mse"]
+
+
+def test_what_needs_a_gpu_is_skipped_without_one(tmp_path: Path) -> None:
+    one = cell(task=cell().task.model_copy(update={"gpu": True}))
+    for job in jobs.of(one):
+        with pytest.raises(SkipCell, match="marked gpu"):
+            play(job, settings(tmp_path))
 
 
 def test_peers_are_counted_apart_from_uploads() -> None:

@@ -60,6 +60,46 @@ def test_methods_are_names_or_mappings_and_lists_sweep():
     assert made(defenses=[{"none": None}]).defenses == [MethodSpec(name="none")]
 
 
+def test_a_list_of_defenses_is_a_chain_and_its_links_sweep():
+    suite = made(defenses=["none", [{"gaussian_noise": {"scale": [0.1, 0.2]}}, "gradient_compression"]])
+    assert [spec.label for spec in suite.defenses[1:]] == [
+        "gaussian_noise[scale=0.1]+gradient_compression",
+        "gaussian_noise[scale=0.2]+gradient_compression",
+    ]
+    assert {spec.family for spec in suite.defenses[1:]} == {"gaussian_noise+gradient_compression"}
+    assert [[link.name for link in spec.parts] for spec in suite.defenses] == [["none"]] + [
+        ["gaussian_noise", "gradient_compression"]
+    ] * 2
+    assert MethodSpec.model_validate(suite.defenses[1].model_dump()) == suite.defenses[1]
+    assert not suite.defenses[1].is_baseline
+
+
+def test_a_chain_is_named_after_its_links():
+    with pytest.raises(ValueError, match="named after its links"):
+        MethodSpec(name="none", links=[MethodSpec(name="a"), MethodSpec(name="b")])
+
+
+@pytest.mark.parametrize(
+    ("victims", "samples", "description"),
+    [
+        ({"first": 1}, [0], "1 victim"),
+        ({"first": 3}, [0, 1, 2], "3 victims"),
+        ({"ids": [7, 4, 9, 1], "batch": 2}, [7, 4, 9, 1], "2 victims of 2 samples"),
+        ({"devices": 3}, None, "3 devices"),
+    ],
+)
+def test_victims_are_samples_or_devices(victims, samples, description):
+    found = made(tasks=task(victims=victims)).tasks[0].victims
+    assert (found.samples, found.description) == (samples, description)
+    assert type(found).model_validate_json(found.model_dump_json()) == found
+
+
+def test_what_a_paper_published_is_no_part_of_a_cell_s_identity():
+    published = [{"quantity": "accuracy", "value": 0.9, "source": "Table 1"}]
+    plain, cited = (made(tasks=task(published=p)).cells("generic-cpu") for p in ([], published))
+    assert [cell.id for cell in plain] == [cell.id for cell in cited]
+
+
 def test_cells_are_the_grid_and_tasks_without_victims_have_no_attack():
     suite = made()
     cells = suite.cells("generic-cpu")
@@ -79,7 +119,7 @@ def test_the_undefended_baseline_is_always_played():
 def test_cell_ids_do_not_change():
     cell = made().cells("generic-cpu")[2]
     # A change here orphans every record that was ever kept: it needs a new schema version and a migration.
-    assert cell.id == "t1--none--dlg--s1-a5f396135ddf"
+    assert cell.id == "t1--none--dlg--s1-f9809e99ff71"
 
 
 values = st.one_of(st.booleans(), st.integers(-9, 9), st.floats(0, 1, allow_nan=False), st.text(max_size=6), st.none())
@@ -132,12 +172,21 @@ def test_cell_ids_are_unique_stable_and_legal_file_names(attacks, defenses, seed
         ({"defenses": [{"x": {"p": [1, 1]}}]}, "defense 'x[p=1]' stands twice"),
         ({"attacks": []}, "names no attack"),
         ({"attacks": "dlg"}, "a list of methods is expected"),
-        ({"attacks": [3]}, "3 is neither a name nor"),
-        ({"attacks": [{"dlg": {}, "idlg": {}}]}, "is neither a name nor"),
+        ({"attacks": [3]}, "3 is neither a name, "),
+        ({"attacks": [{"dlg": {}, "idlg": {}}]}, "is neither a name, "),
         ({"attacks": [{"dlg": 3}]}, "the parameters of 'dlg' must be a mapping"),
-        ({"tasks": task(victims={})}, "give either first: N or ids: [...]"),
-        ({"tasks": task(victims={"first": 1, "ids": [1]})}, "give either first: N or ids: [...]"),
+        ({"tasks": task(victims={})}, "give one of first: N, ids: [...] and devices: N"),
+        ({"tasks": task(victims={"first": 1, "ids": [1]})}, "give one of first: N, ids: [...] and devices: N"),
         ({"tasks": task(victims={"ids": [1, 1]})}, "ids must be distinct"),
+        ({"tasks": task(victims={"first": 5, "batch": 2})}, "5 samples do not make victims of batch=2"),
+        ({"tasks": task(victims={"first": 4, "batch": 2, "local_batch": 3})}, "local_batch=3 exceeds batch=2"),
+        ({"tasks": task(victims={"devices": 2, "local_epochs": 2})}, "drop local_epochs"),
+        ({"tasks": task(victims={"first": 1, "rounds": 3})}, "rounds=3 exceeds the training's 2"),
+        ({"tasks": task(victims={"devices": 2}, training=None)}, "devices needs a training"),
+        ({"tasks": task(victims={"first": 1, "rounds": 2}, training=None)}, "rounds needs a training"),
+        ({"attacks": [["dlg", "idlg"]]}, "attacks cannot be chained"),
+        ({"defenses": [["gaussian_noise"]]}, "a chain is two or more"),
+        ({"defenses": [["none", ["none", "none"]]]}, "a chain is two or more single methods"),
         ({"tasks": task(victims=None, training=None)}, "a task needs training, victims or both"),
         ({"tasks": task(training=TRAINING | {"sampled": 5})}, "sampled=5 exceeds the partition's 4 devices"),
         ({"tasks": task(training=TRAINING | {"algorithm": "fedsgd", "local_epochs": 2})}, "leave local_epochs at 1"),

@@ -46,7 +46,7 @@ def _tasks() -> Rows:
 
     for name in sorted(suite.bundled()):
         for task in suite.load(name).tasks:
-            victims = f"{len(task.victims.samples)} victims" if task.victims else "no victims"
+            victims = task.victims.description if task.victims else "no victims"
             rounds = f"{task.training.rounds} rounds" if task.training else "no training"
             yield task.name, name, task.dataset, task.model.name, rounds, victims
 

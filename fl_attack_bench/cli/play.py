@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _SHOWN_FAILURES = 10
 _REASON = 160
-_ADDED = "the suite's, or a method in their place: NAME, NAME[parameter=value,...] or a .py file"
+# The bracket is escaped: help texts are rich markup.
+_ADDED = "the suite's, or a method in their place: NAME, NAME\\[parameter=value,...] or a .py file"
 
 
 def run(
@@ -27,7 +28,8 @@ def run(
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be repeated.")] = None,
     attack: Annotated[list[str] | None, typer.Option(help=f"Only this attack: {_ADDED}.")] = None,
     defense: Annotated[
-        list[str] | None, typer.Option(help=f"Only this defense beside the undefended baseline: {_ADDED}.")
+        list[str] | None,
+        typer.Option(help=f"Only this defense beside the undefended baseline: {_ADDED}; FIRST+SECOND is a chain."),
     ] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be repeated.")] = None,
     data_dir: options.DataDir = None,

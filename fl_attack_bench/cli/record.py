@@ -42,17 +42,23 @@ def _method(spec: MethodSpec, used: MethodUsed | None) -> str:
 
 
 def _moment(moment: Reconstructed) -> Iterator[Row]:
-    victims = moment.victims
-    if not victims:
-        return
-    errors = [victim.mse for victim in victims]
-    labels = sum(victim.label == victim.label_recovered for victim in victims)
-    similarity = statistics.fmean(victim.ssim for victim in victims)
-    yield (
-        f"MSE {moment.moment}",
-        f"mean {statistics.fmean(errors):.3g}, median {statistics.median(errors):.3g}, lowest {min(errors):.3g} over "
-        f"{len(victims)} victims; SSIM {similarity:.3f}; {labels} labels recovered",
-    )
+    images, name = moment.victims, moment.moment
+    if images:
+        errors = [image.mse for image in images]
+        similarity = statistics.fmean(image.ssim for image in images)
+        yield (
+            f"MSE {name}",
+            f"mean {statistics.fmean(errors):.3g}, median {statistics.median(errors):.3g}, lowest {min(errors):.3g} "
+            f"over {len(images)} images; SSIM {similarity:.3f}",
+        )
+    if moment.label_accuracy is not None:
+        yield f"labels {name}", f"{moment.label_accuracy:.1%} inferred rightly"
+    if moment.correlations:
+        yield f"correlation {name}", ", ".join(f"{layer} {value:.3f}" for layer, value in moment.correlations.items())
+    stated = [image.certified for image in images if image.certified is not None]
+    if stated:
+        bound, distance = (statistics.median(getattr(one, what) for one in stated) for what in ("bound", "distance"))
+        yield f"certified {name}", f"median bound {bound:.3g}, median distance {distance:.3g} over {len(stated)} images"
 
 
 def _cost(cost: Cost) -> Iterator[Row]:

@@ -85,6 +85,6 @@ def _methods(kind: registry.Kind, named: Sequence[MethodSpec], texts: Sequence[s
         if not own and not spec.parameters:
             own = [known for known in named if known.name == spec.name]
         if not own:
-            registry.source_sha256(kind, spec.name, f"--{kind}")  # refuses what does not exist
+            registry.fingerprint(kind, spec, f"--{kind}")  # refuses what does not exist
         found += [entry for entry in own or [spec] if entry not in found]
     return found

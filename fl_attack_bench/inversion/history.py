@@ -14,8 +14,9 @@ class History:
 
         H g = gamma g + S R^-T (D u + gamma Y^T Y u - gamma Y^T g) - gamma Y u.
 
-    Pairs lie in a ring of slots; the small matrices are kept in the order of time and in double precision, because R
-    grows ill-conditioned long before the pairs themselves lose accuracy.
+    Pairs lie in a ring of slots, and so do the rows and columns of the small matrices: ``R^-1`` is kept, because a new
+    pair adds one column to it and a forgotten one only takes its row and column away, wherever they stand. Small
+    matrices are in double precision, because R grows ill-conditioned long before the pairs themselves lose accuracy.
 
     Args:
         problems: A.
@@ -28,14 +29,15 @@ class History:
         self.size = size
         # Slot by slot, s beside y: the used part of a ring is then one matrix for a single batched product.
         self.pairs = like.new_zeros(problems, size, 2, dimension)
-        self.step_change = torch.eye(size, dtype=torch.float64, device=like.device).repeat(problems, 1, 1)
-        self.change_change = torch.zeros_like(self.step_change)
-        self.gamma = torch.ones(problems, dtype=torch.float64, device=like.device)
+        self.inverse = torch.zeros(problems, size, size, dtype=torch.float64, device=like.device)
+        self.change_change = torch.zeros_like(self.inverse)
+        self.diagonal = self.inverse.new_zeros(problems, size)
+        self.gamma = self.inverse.new_ones(problems)
         self.pushed = torch.zeros(problems, dtype=torch.int64, device=like.device)
 
     def keep(self, rows: Tensor) -> None:
         """Drop all problems but those at ``rows``."""
-        for name in ("pairs", "step_change", "change_change", "gamma", "pushed"):
+        for name in ("pairs", "inverse", "change_change", "diagonal", "gamma", "pushed"):
             setattr(self, name, getattr(self, name)[rows])
 
     def turn(self, step: Tensor, change: Tensor, accept: Tensor, gradient: Tensor) -> Tensor:
@@ -51,58 +53,48 @@ class History:
             Shape ``(A, d)``; a problem without pairs gets its gradient back.
         """
         rows = accept.nonzero().squeeze(1)
-        self._make_room(accept & (self.pushed >= self.size))
-        place = self.pushed.clamp(max=self.size - 1)
-        slot = self.pushed % self.size
-        self.pairs[rows, slot[rows], 0], self.pairs[rows, slot[rows], 1] = step[rows], change[rows]
+        slot = (self.pushed % self.size)[rows]
+        self.pairs[rows, slot, 0], self.pairs[rows, slot, 1] = step[rows], change[rows]
         self.pushed = self.pushed + accept
         used = min(int(self.pushed.max()), self.size)
         if used == 0:
             return gradient.clone()
-        order = self._order(used)
         stored = self.pairs[:, :used].flatten(1, 2)
-        against = torch.bmm(torch.stack((change, gradient), dim=1), stored.transpose(1, 2)).double()
-        in_time = order.repeat_interleave(2, dim=1).mul_(2)
-        in_time[:, 1::2] += 1
-        dots = against.gather(2, in_time.unsqueeze(1).expand(-1, 2, -1)).unflatten(2, (used, 2))
-        self._extend(rows, place[rows], dots[rows, 0], step[rows], change[rows])
-        weights = self._weights(dots[:, 1, :, 0:1], dots[:, 1, :, 1:2])
-        by_slot = torch.zeros_like(weights).scatter_(1, in_time, weights).to(gradient.dtype)
-        whole = torch.bmm(by_slot.unsqueeze(1), stored).squeeze(1)
+        against = torch.bmm(torch.stack((change, gradient), dim=1), stored.mT).double()
+        steps, changes = against[..., 0::2], against[..., 1::2]
+        self._extend(rows, slot, steps[:, :1], changes[:, :1])
+        weights = self._weights(steps[:, 1:], changes[:, 1:]).to(gradient.dtype)
+        whole = torch.bmm(weights, stored).squeeze(1)
         return whole.addcmul_(gradient, self.gamma.to(gradient.dtype).unsqueeze(1))
 
-    def _extend(self, rows: Tensor, place: Tensor, dots: Tensor, step: Tensor, change: Tensor) -> None:
-        """Add the newest pair's row and column to the small matrices of the problems at ``rows``."""
-        used = dots.shape[1]
-        filled = torch.arange(used, device=place.device) <= place.unsqueeze(1)
-        column, gram = (dots * filled.unsqueeze(2)).unbind(2)
-        self.step_change[rows, :used, place] = column
-        self.change_change[rows, :used, place] = gram
-        self.change_change[rows, place, :used] = gram
-        newest = place.unsqueeze(1)
-        self.gamma[rows] = (column.gather(1, newest) / gram.gather(1, newest)).squeeze(1)
+    def _extend(self, rows: Tensor, slot: Tensor, column: Tensor, gram: Tensor) -> None:
+        """Put the newest pair in place of what its slot held, in the small matrices of the problems at ``rows``.
+
+        ``R^-1`` of ``[[R, c], [0, r]]`` is ``[[R^-1, -R^-1 c / r], [0, 1 / r]]``.
+
+        Args:
+            rows: shape ``(A',)``.
+            slot: shape ``(A',)``.
+            column: ``S^T y`` of all problems, shape ``(A, 1, used)``.
+            gram: ``Y^T y`` likewise.
+        """
+        used, place = column.shape[2], slot.unsqueeze(1)
+        newest = column[rows, 0].gather(1, place)
+        older = column.clone()
+        older[rows, 0, slot] = 0
+        above = torch.bmm(self.inverse[:, :used, :used], older.mT)[rows, :, 0].div_(-newest)
+        self.inverse[rows, slot] = 0
+        self.inverse[rows, :used, slot] = above.scatter_(1, place, 1 / newest)
+        self.change_change[rows, :used, slot] = self.change_change[rows, slot, :used] = gram[rows, 0]
+        self.diagonal[rows, slot] = newest.squeeze(1)
+        self.gamma[rows] = (newest / gram[rows, 0].gather(1, place)).squeeze(1)
 
     def _weights(self, p: Tensor, q: Tensor) -> Tensor:
-        """What each stored vector counts in ``H g``, in the order of time: ``(A, 2 * used)``, s beside y."""
-        used = p.shape[1]
-        triangle = self.step_change[:, :used, :used]
+        """What each stored vector counts in ``H g``, shape ``(A, 1, 2 * used)``, from ``S^T g`` and ``Y^T g``."""
+        used = p.shape[2]
+        inverse = self.inverse[:, :used, :used]
         gamma = self.gamma.view(-1, 1, 1)
-        u = torch.linalg.solve_triangular(triangle, p, upper=True)
-        diagonal = triangle.diagonal(dim1=1, dim2=2).unsqueeze(2)
-        inner = diagonal * u + gamma * (self.change_change[:, :used, :used] @ u - q)
-        v = torch.linalg.solve_triangular(triangle.transpose(1, 2), inner, upper=False)
-        return torch.cat((v, -gamma * u), dim=2).flatten(1)
-
-    def _make_room(self, full: Tensor) -> None:
-        """Forget the oldest pair of the problems where ``full`` is true in the small matrices."""
-        rows = full.nonzero().squeeze(1)
-        if not len(rows):
-            return
-        for matrix in (self.step_change, self.change_change):
-            matrix[rows, :-1, :-1] = matrix[rows, 1:, 1:]
-            matrix[rows, -1] = 0
-
-    def _order(self, used: int) -> Tensor:
-        """Slots in the order of time, shape ``(A, used)``; a ring that is not yet full starts at slot 0."""
-        start = (self.pushed - self.size).clamp(min=0).unsqueeze(1)
-        return (start + torch.arange(used, device=start.device)) % self.size
+        u = torch.bmm(inverse, p.mT).mT
+        gram = torch.bmm(u, self.change_change[:, :used, :used])
+        v = torch.bmm(self.diagonal[:, None, :used] * u + gamma * (gram - q), inverse)
+        return torch.stack((v, -gamma * u), dim=3).flatten(2)

@@ -6,6 +6,7 @@ rate. FedSGD is the special case of one step on all of a client's samples. Runni
 parameters: they travel beside the upload in the clear and are averaged likewise, as do the sample counts.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,8 +18,10 @@ from fl_attack_bench.api import (
     Exposure,
     HorizontalDefense,
     HorizontalView,
+    LocalPlan,
     LocalStep,
     Observation,
+    SeenRound,
     Update,
 )
 from fl_attack_bench.codec import Dense, Payload
@@ -47,7 +50,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class LocalWork:
-    """How a client trains: FedSGD's one full step, or epochs of mini-batches."""
+    """How a client trains: epochs of mini-batches, or of one step on all samples where there is no batch size."""
 
     learning_rate: float
     epochs: int = 1
@@ -59,6 +62,18 @@ class LocalWork:
         if training.algorithm == "fedsgd":
             return cls(training.learning_rate)
         return cls(training.learning_rate, training.local_epochs, training.batch_size)
+
+    def plan(self, samples: int) -> LocalPlan:
+        """The same for a client with so many samples."""
+        return LocalPlan(samples, self.epochs, min(self.batch_size or samples, samples), self.learning_rate)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A global model: its weights, and its running statistics."""
+
+    weights: Tensor
+    statistics: Tensor
 
 
 @dataclass
@@ -113,7 +128,7 @@ class Client:
     def _batches(self, work: LocalWork, order: torch.Generator) -> list[Tensor]:
         count = len(self.samples)
         if work.batch_size is None:
-            return [torch.arange(count)]
+            return [torch.arange(count)] * work.epochs
         return [
             rows for _ in range(work.epochs) for rows in torch.randperm(count, generator=order).split(work.batch_size)
         ]
@@ -126,6 +141,10 @@ class Server:
         self._defense, self._layout = defense, model.layout
         self._learning_rate = learning_rate
         self.weights, self.statistics = model.weights.cpu().clone(), model.statistics.cpu().clone()
+
+    def snapshot(self) -> Snapshot:
+        """The global model as it is now."""
+        return Snapshot(self.weights, self.statistics)
 
     def model(self) -> Payload:
         """What it sends out each round."""
@@ -154,17 +173,23 @@ class Trained:
         weights: the last finite global model.
         statistics: its running statistics.
         curve: ``(round, accuracy)``.
+        losses: ``(round, mean cross entropy)`` on the test set.
         diverged: whether an average ran off; the training then stopped early.
         wire: with the traffic of every phase.
         exposure: for privacy accounting.
+        first: the models that the first rounds began with, as many as were asked for.
+        last: the last ones, oldest first; ends with the trained model.
     """
 
     weights: Tensor
     statistics: Tensor
     curve: list[tuple[int, float]]
+    losses: list[tuple[int, float]]
     diverged: bool
     wire: Wire
     exposure: Exposure
+    first: list[Snapshot]
+    last: list[Snapshot]
 
 
 def train(
@@ -174,6 +199,7 @@ def train(
     test: Samples,
     defense: HorizontalDefense,
     streams: Streams,
+    keep: int = 1,
 ) -> Trained:
     """Play all rounds of a federation, from the weights that ``model`` holds.
 
@@ -184,15 +210,22 @@ def train(
         test: for the accuracy curve.
         defense: that everybody follows.
         streams: everything random; ``("sampling", round)``, ``("client", number, round)``.
+        keep: models to keep from either end of the training.
     """
     wire = Wire()
     server = Server(model, defense, training.learning_rate)
     clients = [Client(client(number), samples, defense) for number, samples in enumerate(devices)]
     work = LocalWork.of(training)
     curve: list[tuple[int, float]] = []
+    losses: list[tuple[int, float]] = []
     taken = torch.zeros(len(clients), dtype=torch.int64)
     diverged = False
+    first: list[Snapshot] = []
+    last: deque[Snapshot] = deque(maxlen=keep)
     for round in range(training.rounds):
+        last.append(server.snapshot())
+        if len(first) < keep:
+            first.append(last[-1])
         chosen = torch.randperm(len(clients), generator=streams.generator("sampling", round))[: training.sampled]
         members = [clients[number] for number in sorted(chosen.tolist())]
         taken[chosen] += 1
@@ -200,7 +233,9 @@ def train(
         diverged = not finite
         if diverged or (round + 1) % training.evaluate_every == 0 or round + 1 == training.rounds:
             model.load(server.weights, server.statistics)
-            curve.append((round + 1, model.accuracy(test.images, test.labels)))
+            accuracy, loss = model.evaluate(test.images, test.labels)
+            curve.append((round + 1, accuracy))
+            losses.append((round + 1, loss))
         if diverged:
             break
     equal = len({len(samples) for samples in devices}) == 1
@@ -212,7 +247,8 @@ def train(
         equal_weights=equal,
         statistics=server.statistics.numel(),
     )
-    return Trained(server.weights, server.statistics, curve, diverged, wire, exposure)
+    last.append(server.snapshot())
+    return Trained(server.weights, server.statistics, curve, losses, diverged, wire, exposure, first, list(last))
 
 
 def play_round(
@@ -238,53 +274,74 @@ def play_round(
 
 def observe(
     model: FlatModel,
-    victims: Samples,
+    snapshots: Sequence[Snapshot],
+    victims: Sequence[Samples],
     names: Sequence[str],
     defense: HorizontalDefense,
     label: str,
-    learning_rate: float,
+    work: LocalWork,
     streams: Streams,
 ) -> HorizontalView:
-    """What the server gets to see of each victim: a client with one sample that answers the current model.
+    """What the server gets to see of each victim: a client that takes part in as many rounds as there are models.
 
     The victims' uploads pass through the same client, defense and wire that the training used; batch norm is in
-    evaluation mode, because statistics over a single sample are no statistics.
+    evaluation mode, because statistics over a few samples are no statistics.
 
     Args:
-        model: holds the global weights; it is left with them.
-        victims: one sample each.
+        model: scratch space.
+        snapshots: the global models that the server sends, one a round, oldest first.
+        victims: each one's samples, as many for each.
         names: their party names.
         defense: that they follow.
         label: the defense with its parameters, as the adversary knows it.
-        learning_rate: of their step.
-        streams: each victim's own are ``streams.child(name)``.
+        work: their local work in each round.
+        streams: each victim's own in a round are ``streams.child(name, round)``.
     """
-    wire = Wire(watched={SERVER})
-    server = Server(model, defense, learning_rate)
-    model.module.eval()
-    with wire.phase(0, "model"):
-        received = wire.broadcast(SERVER, names, server.model())
-    with wire.phase(0, "update"):
-        for row, name in enumerate(names):
-            party = Client(name, victims.pick(torch.tensor([row])), defense)
-            answer = party.answer(received, model, LocalWork(learning_rate), 0, streams.child(name))
-            wire.send(name, SERVER, answer)
-    model.load(server.weights, server.statistics)
-    messages = wire.view()
-    seen = Observation.stack([defense.read(message.payload(), model.layout) for message in messages])
-    channels, height, width = victims.images.shape[1:]
+    (samples,) = {len(victim) for victim in victims}
+    plan = work.plan(samples)
+    parties = [Client(name, victim, defense) for name, victim in zip(names, victims, strict=True)]
+    rounds = [
+        _seen_round(model, snapshot, parties, defense, work, plan, number, streams)
+        for number, snapshot in enumerate(snapshots)
+    ]
+    images = victims[0].images
     return HorizontalView(
-        model=model.public(),
+        rounds=tuple(rounds),
         layout=model.layout,
-        messages=messages,
-        observed=Observation(seen.values.to(victims.images), seen.sent.to(victims.images.device)),
-        learning_rate=learning_rate,
-        batch_size=1,
-        image_shape=(channels, height, width),
-        classes=model.module(victims.images[:1]).shape[1],
+        local=plan,
+        image_shape=(images.shape[1], images.shape[2], images.shape[3]),
+        classes=model.module(images[:1]).shape[1],
         defense=label,
         defense_parameters=defense.parameters,
     )
+
+
+def _seen_round(
+    model: FlatModel,
+    snapshot: Snapshot,
+    parties: Sequence[Client],
+    defense: HorizontalDefense,
+    work: LocalWork,
+    plan: LocalPlan,
+    number: int,
+    streams: Streams,
+) -> SeenRound:
+    wire = Wire(watched={SERVER})
+    model.load(snapshot.weights, snapshot.statistics)
+    server = Server(model, defense, work.learning_rate)
+    model.module.eval()
+    with wire.phase(number, "model"):
+        received = wire.broadcast(SERVER, [party.name for party in parties], server.model())
+    with wire.phase(number, "update"):
+        for party in parties:
+            answer = party.answer(received, model, work, number, streams.child(party.name, number))
+            wire.send(party.name, SERVER, answer)
+    model.load(snapshot.weights, snapshot.statistics)
+    messages = wire.view()
+    read = [
+        defense.interpret(defense.read(message.payload(), model.layout), model.layout, plan) for message in messages
+    ]
+    return SeenRound(model.public(), messages, Observation.stack(read).to(model.weights))
 
 
 def _dense(payload: Payload, name: str) -> Tensor:

@@ -4,7 +4,8 @@ A row is one defense on one task under one suite version and hardware profile. N
 """
 
 from fl_attack_bench.score.estimates import bootstrap
+from fl_attack_bench.score.papers import published
 from fl_attack_bench.score.pareto import dominates
 from fl_attack_bench.score.table import latest, rows
 
-__all__ = ["bootstrap", "dominates", "latest", "rows"]
+__all__ = ["bootstrap", "dominates", "latest", "published", "rows"]

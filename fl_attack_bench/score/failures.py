@@ -49,7 +49,7 @@ def _state(group: Group, record: Record | None, counting: Iterable[Moment]) -> t
         return record.status, record.reason
     if record.cell_id in group.faults:
         return "error", group.faults[record.cell_id]
-    absent = [m for m in counting if m not in {done.moment for done in record.reconstructed}]
+    absent = [m for m in counting if m not in {done.moment for done in record.reconstructed if done.victims}]
     if absent:
         return "error", f"the record holds no {' and no '.join(absent)} reconstruction"
     if group.task.training is not None and record.utility is None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fl_attack_bench.record import VictimScore
 from fl_attack_bench.score.group import Group
 from fl_attack_bench.score.triple import MOMENTS, Moment
 from fl_attack_bench.suite import Gate
@@ -14,7 +15,8 @@ class Gated:
 
     Args:
         gate: what an attack must reach.
-        shares: by attack key and moment, the share of undefended victims, pooled over seeds, below the gate's MSE.
+        shares: by attack key and moment, the share of undefended images, pooled over seeds, that the attack breaks; an
+            attack that returns no images has none.
     """
 
     gate: Gate
@@ -27,6 +29,11 @@ class Gated:
     def counting(self, moment: Moment) -> list[str]:
         """The keys of the attacks that count at this moment, sorted."""
         return sorted(attack for attack, at in self.shares if at == moment and self.passes(attack, at))
+
+
+def broken(score: VictimScore, gate: Gate) -> bool:
+    """Whether an image is reconstructed: its MSE is below the gate's, and the attack did not run off on it."""
+    return score.mse < gate.mse and not score.diverged
 
 
 def judge(group: Group) -> Gated:
@@ -42,5 +49,5 @@ def judge(group: Group) -> Gated:
         for moment in MOMENTS:
             scores = group.victim_scores(group.undefended, attack, moment)
             if scores:
-                shares[attack, moment] = sum(score.mse < gate.mse for score in scores.values()) / len(scores)
+                shares[attack, moment] = sum(broken(score, gate) for score in scores.values()) / len(scores)
     return Gated(gate, shares)

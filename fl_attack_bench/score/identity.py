@@ -1,15 +1,28 @@
-"""What makes two tasks or two methods the same one, and what an attack is called."""
+"""What makes two tasks or two methods the same one, what an attack is called, and when a record began."""
 
 import json
+from datetime import UTC, datetime
 
+from fl_attack_bench.record import Record
 from fl_attack_bench.suite import MethodSpec, Task
 
 
 def key(part: Task | MethodSpec | None) -> str:
-    """The whole content as text: equal for equal content only; empty for no method."""
-    return json.dumps(part.model_dump(mode="json"), sort_keys=True) if part else ""
+    """The content as text, equal for equal content only; empty for no method.
+
+    As in a cell's id, what is left at its default does not count, nor do the figures that a paper published.
+    """
+    if part is None:
+        return ""
+    return json.dumps(part.model_dump(mode="json", exclude_defaults=True, exclude={"published"}), sort_keys=True)
 
 
 def attack_label(spec: MethodSpec | None) -> str:
     """The attack's label, or ``utility`` for a cell without an attack."""
     return spec.label if spec else "utility"
+
+
+def started(record: Record) -> datetime:
+    """When it was begun, with a time zone."""
+    began = record.provenance.started
+    return began if began.tzinfo else began.replace(tzinfo=UTC)

@@ -9,7 +9,7 @@ from fl_attack_bench.score.triple import AttackScore, CostScore, UtilityScore, W
 from fl_attack_bench.suite import MethodSpec, Task
 
 DIRTY = "the checkout had uncommitted changes"
-Verdict = Literal["scored", "attack too weak", "no baseline", "not attacked"]
+Verdict = Literal["scored", "attack too weak", "no images", "no baseline", "not attacked"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Row:
         defense: label.
         spec: the defense as the suite wrote it.
         method: the defense as it was played; None where no record says.
-        verdict: ``scored``, or why there is no privacy figure.
+        verdict: ``scored``, or why there is no privacy figure; ``no images``: every attack on the task infers labels or
+            representations only.
         privacy: at the moment that is worse for the defense.
         moments: all moments at which an attack counts.
         attacks: every attack by itself.

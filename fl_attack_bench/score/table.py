@@ -3,17 +3,18 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from fl_attack_bench.record import MethodUsed, Record
+from fl_attack_bench.score.attacks import attack_scores
 from fl_attack_bench.score.cost import cost_score
 from fl_attack_bench.score.failures import failures
 from fl_attack_bench.score.gate import Gated, judge
 from fl_attack_bench.score.group import Group
-from fl_attack_bench.score.identity import key
+from fl_attack_bench.score.identity import key, started
 from fl_attack_bench.score.notes import fingerprints, notes
 from fl_attack_bench.score.pareto import dominates
-from fl_attack_bench.score.privacy import attack_scores, guarantee, worst_case
+from fl_attack_bench.score.privacy import guarantee, worst_case
 from fl_attack_bench.score.row import Row, Verdict
 from fl_attack_bench.score.triple import MOMENTS, WorstCase
 from fl_attack_bench.score.utility import utility_score
@@ -85,6 +86,8 @@ def _row(group: Group, gated: Gated, played: Sequence[Record]) -> Row:
 def _verdict(group: Group, gated: Gated, moments: Sequence[WorstCase]) -> Verdict:
     if group.task.victims is None:
         return "not attacked"
+    if group.inferring and not group.imaging:
+        return "no images"
     if not gated.shares:
         return "no baseline"
     if not any(gated.counting(moment) for moment in MOMENTS):
@@ -94,13 +97,8 @@ def _verdict(group: Group, gated: Gated, moments: Sequence[WorstCase]) -> Verdic
 
 def _latest_method(played: Sequence[Record]) -> MethodUsed | None:
     known = [record for record in played if record.defense is not None]
-    return max(known, key=lambda record: (_started(record), record.cell_id)).defense if known else None
-
-
-def _started(record: Record) -> datetime:
-    started = record.provenance.started
-    return started if started.tzinfo else started.replace(tzinfo=UTC)
+    return max(known, key=lambda record: (started(record), record.cell_id)).defense if known else None
 
 
 def _age(record: Record) -> tuple[datetime, str]:
-    return _started(record), record.model_dump_json()
+    return started(record), record.model_dump_json()

@@ -16,12 +16,12 @@ class WorstCase:
 
     Args:
         moment: ``initial`` or ``trained``.
-        mean: over victims and seeds, clipped pixels in [0, 1]; higher is better for the defense.
+        mean: over images and seeds, clipped pixels in [0, 1]; higher is better for the defense.
         median: likewise.
         ssim: mean structural similarity of those worst reconstructions, in [-1, 1]; lower is better for the defense.
         psnr: their median peak signal-to-noise ratio in decibels; None where it is infinite (no error at all).
-        broken: share of them with an MSE below the gate's, in [0, 1].
-        reconstructions: how many there are: victims x seeds.
+        broken: share of the images that a counting attack brings below the gate's MSE without running off, in [0, 1].
+        reconstructions: how many there are: images x seeds.
         strongest: attack labels with the number of images on which each was the strongest, most often first.
     """
 
@@ -36,22 +36,60 @@ class WorstCase:
 
 
 @dataclass(frozen=True)
+class Certification:
+    """A defense's certified bound beside what one attack reached: counts of images, medians in pixel L2 distance.
+
+    Args:
+        images: with a bound.
+        reproducing: of them, those whose reconstruction reproduces the representation that was let through; of the
+            others the bound says nothing.
+        kept: of those, the ones whose distance is not below the bound.
+        bound: median over all images with a bound of the least ``||X - X'||_2``.
+        distance: median measured ``||X - X'||_2`` of the same images; higher is better for the defense.
+    """
+
+    images: int
+    reproducing: int
+    kept: int
+    bound: float
+    distance: float
+
+
+@dataclass(frozen=True)
 class AttackScore:
-    """One attack by itself at one moment.
+    """One attack by itself at one moment. For a defense a high MSE is good, all else is better low.
 
     Args:
         attack: its label.
         moment: ``initial`` or ``trained``.
-        mean: of the clipped MSE over victims and seeds.
-        baseline_share: share of the undefended victims below the gate's MSE; None without an undefended record.
+        mean: of the clipped MSE over images and seeds; None for an attack that returns no images.
+        baseline_share: share of the undefended images that it breaks; None without an undefended record.
         passed: whether it passes the gate, that is, counts in the worst case.
+        diverged: images on which it ran off.
+        label_accuracy: share of labels inferred rightly, mean over seeds, in [0, 1]; None where it infers none.
+        correlations: by layer, of inferred with true class-wise representations, mean over seeds, in [0, 1].
+        blind: likewise, of a guess that saw no gradient.
+        classes_found: share of the victims' classes that it found a representation for, mean over seeds; None where it
+            looks for none.
+        certified: the defense's bound beside what this attack reached; None where the defense states none.
     """
 
     attack: str
     moment: Moment
-    mean: float
+    mean: float | None
     baseline_share: float | None
     passed: bool
+    diverged: int = 0
+    label_accuracy: float | None = None
+    correlations: Mapping[str, float] = field(default_factory=dict)
+    blind: Mapping[str, float] = field(default_factory=dict)
+    classes_found: float | None = None
+    certified: Certification | None = None
+
+    @property
+    def leaks(self) -> bool:
+        """Whether it infers anything but images."""
+        return self.label_accuracy is not None or bool(self.correlations)
 
 
 @dataclass(frozen=True)

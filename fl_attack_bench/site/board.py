@@ -1,8 +1,10 @@
 """Build the board: records in, a static site out. Everything on a page comes from the records."""
 
 import math
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fl_attack_bench import __version__, score
 from fl_attack_bench.record import Record
 from fl_attack_bench.score.row import Row
-from fl_attack_bench.site import contents, curves, figures, formats, style
+from fl_attack_bench.site import contents, curves, evidence, figures, formats, style
 from fl_attack_bench.site.contents import Contents, DefensePage, Scene
-from fl_attack_bench.site.downloads import write_csv, write_json
+from fl_attack_bench.site.downloads import write_attacks, write_csv, write_json
 from fl_attack_bench.site.pictures import Gallery, Strip
 from fl_attack_bench.site.publish import publishing
 from fl_attack_bench.suite import BASELINE
@@ -54,6 +56,7 @@ def build(
         pages.write_tasks()
         pages.write_defenses()
         write_csv(board.rows, folder / "data.csv")
+        write_attacks(board.rows, folder / "attacks.csv")
         write_json(kept, folder / "records.json")
         for name in STATIC:
             with as_file(files("fl_attack_bench.site").joinpath("static", name)) as source:
@@ -69,7 +72,9 @@ class _Pages:
         self.board, self.folder, self.gallery = board, folder, gallery
         self.looks = style.looks((row.spec.name for row in board.rows), BASELINE)
         self.environment = _environment()
-        self.environment.globals.update(board=board, site_title=title, version=__version__, contents=contents)
+        self.environment.globals.update(
+            board=board, site_title=title, version=__version__, contents=contents, evidence=evidence
+        )
         with style.drawing():
             self.drawn = {scene.slug: self._figures(scene) for scene in board.scenes}
 
@@ -117,16 +122,18 @@ class _Pages:
         return found
 
     def _strips(self, row: Row) -> list[Strip]:
-        """Each attack's pictures at the moment at which it came closest."""
-        closest: dict[str, tuple[float, str]] = {}
+        """Each attack's pictures at the moment at which it came closest; those that count first, then by MSE."""
+        closest: dict[str, tuple[bool, float, str]] = {}
         for found in row.attacks:
-            closest[found.attack] = min(closest.get(found.attack, (2.0, "")), (found.mean, found.moment))
+            if found.mean is not None:
+                own = (not found.passed, found.mean, found.moment)
+                closest[found.attack] = min(closest.get(found.attack, own), own)
         strips = []
-        for attack, (_, moment) in sorted(closest.items()):
+        for attack, (weak, _, moment) in sorted(closest.items(), key=lambda item: (item[1], item[0])):
             records = [self.board.records[cell_id] for cell_id in row.records]
             played = [r for r in records if r.cell.attack and r.cell.attack.label == attack and r.status == "ok"]
             strip = self.gallery.strip(attack, moment, played)
-            strips += [strip] if strip else []
+            strips += [replace(strip, weak=weak)] if strip else []
         return strips
 
 
@@ -142,6 +149,7 @@ def _environment() -> Environment:
         "mse",
         "percent",
         "points",
+        "plain",
         "times",
         "number",
         "size",
@@ -171,7 +179,7 @@ def _strip_place(value: float) -> float:
 def _by_label(row: Row) -> list[tuple[int, float, str]]:
     """Numbers within labels in numeric order, so that a sweep reads as a sweep."""
     found: list[tuple[int, float, str]] = []
-    for part in contents.variant(row).replace(",", "=").split("="):
+    for part in re.split(r"[,=]| \+ ", contents.variant(row)):
         try:
             found.append((0, float(part), ""))
         except ValueError:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from fl_attack_bench.record import MethodUsed, Record
 from fl_attack_bench.score.row import DIRTY, Failure, Row
-from fl_attack_bench.score.triple import AttackScore
 from fl_attack_bench.site import formats
+from fl_attack_bench.suite import MethodSpec
 
 MAX_PACKAGES = 12
 
@@ -33,11 +33,6 @@ class Scene:
         """A file name's stem for what belongs to this scene."""
         identity = json.dumps([task_identity(self.rows[0]), self.hardware])
         return formats.page_name("task", self.label, identity).removesuffix(".html")
-
-    @property
-    def gate(self) -> tuple[AttackScore, ...]:
-        """How the attacks fare against the undefended federation."""
-        return self.baseline.attacks if self.baseline else ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ class Contents:
             "task": sorted({self.label(row) for row in self.rows}),
             "dataset": sorted({row.task.dataset for row in self.rows}),
             "hardware": sorted({row.hardware for row in self.rows}),
-            "attack": sorted({score.attack for row in self.rows for score in row.attacks}),
+            "attack": sorted({score.attack for row in self.rows for score in row.attacks if score.mean is not None}),
         }
 
     def versions(self) -> list[str]:
@@ -139,7 +134,8 @@ def troubles(rows: Sequence[Row]) -> list[tuple[Row, Failure]]:
 
 def task_identity(row: Row) -> str:
     """What makes a task this task: name alone is not enough."""
-    return json.dumps([row.suite, row.suite_version, row.task.model_dump(mode="json")], sort_keys=True)
+    content = row.task.model_dump(mode="json", exclude_defaults=True, exclude={"published"})
+    return json.dumps([row.suite, row.suite_version, content], sort_keys=True)
 
 
 def task_path(row: Row) -> str:
@@ -148,26 +144,34 @@ def task_path(row: Row) -> str:
 
 
 def defense_path(row: Row) -> str:
-    """File name of the defense's page."""
-    return formats.page_name("defense", row.defense.partition("[")[0], row.spec.name)
+    """File name of the defense's page. A method given by path shares no page with a built-in one of its name."""
+    return formats.page_name("defense", row.spec.family, row.spec.name)
 
 
 def title(row: Row) -> str:
     """What a person calls the defense."""
     if row.baseline:
         return "Undefended"
-    return row.method.title if row.method and row.method.title else row.defense.partition("[")[0]
+    return row.method.title if row.method and row.method.title else row.spec.family
 
 
 def variant(row: Row) -> str:
-    """The parameters that the suite sets, or nothing."""
-    return row.defense.partition("[")[2].removesuffix("]")
+    """The parameters that the suite sets, link by link for a chain; empty where it sets none."""
+    inside = [parameters(part) for part in row.spec.parts]
+    return " + ".join(text or "defaults" for text in inside) if any(inside) else ""
+
+
+def parameters(spec: MethodSpec) -> str:
+    """A single method's parameters as its label writes them; empty where there are none."""
+    return spec.label.removeprefix(spec.family)[1:-1]
 
 
 def attack_data(row: Row) -> str:
-    """Each attack's own figure for the overview's script, as JSON: value, text and a note."""
+    """Each attack's own MSE for the overview's script, as JSON: value, text and a note."""
     found: dict[str, dict[str, str | float]] = {}
     for score in row.attacks:
+        if score.mean is None:
+            continue
         other = found.get(score.attack)
         if other is None or score.mean < float(other["value"]):
             counts = "counts" if score.passed else "does not break the undefended: does not count"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fl_attack_bench.record import Record
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.site import formats
-from fl_attack_bench.site.labels import cut, legend, variant
+from fl_attack_bench.site.labels import cut, legend, stacked, variant
 from fl_attack_bench.site.style import ABREAST, INK, Figures, Looks, figure, log_ticks, panels, save, words
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_PANELS = 12
 MAX_LINES = 8
-MAX_ATTACKS = 6
+MAX_ATTACKS = 12
 MAX_OBJECTIVES = 24
 CURVE_POINTS = 80
 LARGEST = 1e30  # of an objective that is drawn: one that ran off would flatten all others
@@ -65,16 +65,17 @@ def objectives(
     if not shown:
         return None
     drawn = figure(3.1 * min(ABREAST, len(shown)) + 0.6, 2.7 * math.ceil(len(shown) / ABREAST))
+    specs = {r.cell.attack.label: r.cell.attack for r in records.values() if r.cell.attack}
     for axes, (label, lines) in zip(panels(drawn, len(shown)), shown, strict=True):
         _objective_lines(axes, lines[:MAX_OBJECTIVES], looks)
-        axes.set(yscale="log", title=words(label, 30), xlabel="iteration", ylabel="attacker's objective")
+        axes.set(yscale="log", title=stacked(specs[label], 32), xlabel="iteration", ylabel="attacker's objective")
         log_ticks(axes, "y")
     legend(drawn, {row.spec.name: row for row in rows}, looks)
     alt = (
         f"Line charts of the attackers' objectives over iterations for {formats.sentence(words(a) for a, _ in shown)}."
     )
     caption = "How the attacks converged at round 0: the attacker's own objective, median over victims and seeds."
-    caption += cut(max(len(lines) for _, lines in shown), MAX_OBJECTIVES)
+    caption += cut(max(len(lines) for _, lines in shown), MAX_OBJECTIVES) + cut(len(attacks), MAX_ATTACKS, "attacks")
     return save(drawn, folder, name, alt, caption)
 
 

@@ -1,4 +1,4 @@
-"""The raw data beside the pages: the rows as CSV, the records as JSON."""
+"""The raw data beside the pages: the rows and every attack by itself as CSV, the records as JSON."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fl_attack_bench.record import Record
 from fl_attack_bench.score.row import Row
+from fl_attack_bench.score.triple import AttackScore
 
 Value = str | int | float | bool | None
 
@@ -14,7 +15,16 @@ Value = str | int | float | bool | None
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """One line a row; an absent figure is an empty cell."""
     links = sorted({link for row in rows if row.cost for link in row.cost.seconds})
-    lines = [flat(row, links) for row in rows]
+    _write([flat(row, links) for row in rows], path)
+
+
+def write_attacks(rows: Sequence[Row], path: Path) -> None:
+    """One line an attack and moment under each defense; an absent figure is an empty cell."""
+    layers = sorted({layer for row in rows for one in row.attacks for layer in one.correlations})
+    _write([attack_line(row, one, layers) for row in rows for one in row.attacks], path)
+
+
+def _write(lines: Sequence[dict[str, Value]], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="replace") as stream:
         writer = csv.writer(stream)
         writer.writerow([guarded(key) for key in flat_keys(lines)])
@@ -84,6 +94,32 @@ def flat(row: Row, links: Sequence[str]) -> dict[str, Value]:
     line["notes"] = "; ".join(row.notes)
     line["commands"] = "\n".join(row.commands)
     return line
+
+
+def attack_line(row: Row, one: AttackScore, layers: Sequence[str]) -> dict[str, Value]:
+    """An attack under a defense at a moment as plain cells. Shares in [0, 1]; bounds and distances in pixel L2."""
+    certified = one.certified
+    line: dict[str, Value] = {
+        "suite": row.suite,
+        "suite_version": row.suite_version,
+        "hardware": row.hardware,
+        "task": row.task.name,
+        "defense": row.defense,
+        "attack": one.attack,
+        "moment": one.moment,
+        "mse_mean": one.mean,
+        "undefended_broken_share": one.baseline_share,
+        "counts": one.passed,
+        "diverged": one.diverged if one.mean is not None else None,
+        "label_accuracy": one.label_accuracy,
+        "classes_found": one.classes_found,
+        "certified_images": certified.images if certified else None,
+        "certified_reproducing": certified.reproducing if certified else None,
+        "certified_kept": certified.kept if certified else None,
+        "certified_bound_median": certified.bound if certified else None,
+        "distance_median": certified.distance if certified else None,
+    }
+    return line | {f"correlation_{layer}": one.correlations.get(layer) for layer in layers}
 
 
 def flat_keys(lines: Sequence[dict[str, Value]]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.site import formats
-from fl_attack_bench.site.labels import beside_points, cut, legend, variant
+from fl_attack_bench.site.labels import beside_points, cut, legend, stacked, variant
 from fl_attack_bench.site.style import (
     ABREAST,
     FLOOR,
@@ -83,7 +83,7 @@ def cost(rows: Sequence[Row], looks: Looks, folder: Path, name: str) -> Figures 
     grid = drawn.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, (title, values) in zip(grid, measures, strict=True):
         _bars(axes, title, values, [looks[row.spec.name].colour for row in shown])
-    grid[0].set_yticks(range(len(shown)), [words(row.defense) for row in shown])
+    grid[0].set_yticks(range(len(shown)), [stacked(row.spec, 34) for row in shown])
     comparable = sum(bool(row.cost and row.cost.round_times) for row in rows if not row.baseline)
     caption = "Cost as a multiple of undefended (dashed line); shorter is better." + cut(comparable, MAX_BARS)
     drawn.supxlabel("multiple of undefended   (← better)", size=10)

@@ -49,6 +49,16 @@ def number(value: float | None, digits: int = 2) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}".replace("-", MINUS)
 
 
+def plain(value: float | None) -> str:
+    """A figure of at least 0, of any size: ``12.3``, ``0.456``, ``12,346``, ``1.2 × 10⁷``."""
+    if value is None:
+        return NOTHING
+    if value == 0 or 1e-3 <= value < 1e5:
+        return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+
+
 def size(value: float | None) -> str:
     """Bytes in decimal units."""
     if value is None:

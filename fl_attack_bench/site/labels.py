@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fl_attack_bench.score.row import Row
+from fl_attack_bench.site import contents
 from fl_attack_bench.site.style import INK, Looks, words
+from fl_attack_bench.suite import MethodSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,12 +15,22 @@ if TYPE_CHECKING:
 
 def variant(row: Row) -> str:
     """The parameters alone: the colour names the defense."""
-    return row.defense.partition("[")[2].removesuffix("]") or row.defense
+    return contents.variant(row) or row.defense
 
 
-def cut(there: int, shown: int) -> str:
+def stacked(spec: MethodSpec, limit: int) -> str:
+    """A method on two lines where one would be too long: a chain link by link, another above its parameters."""
+    if len(spec.label) <= limit:
+        return words(spec.label, limit)
+    if spec.links:
+        return "\n+ ".join(words(link.label, limit) for link in spec.links)
+    inside = contents.parameters(spec)
+    return words(spec.family, limit) + (f"\n{words(inside, limit)}" if inside else "")
+
+
+def cut(there: int, shown: int, what: str = "") -> str:
     """A sentence for the caption where not all is drawn."""
-    return f" The first {shown} of {there} are drawn." if there > shown else ""
+    return f" The first {shown} of {there}{what and ' '}{what} are drawn." if there > shown else ""
 
 
 def legend(drawn: "Figure", families: Mapping[str, Row], looks: Looks) -> None:
@@ -26,10 +38,11 @@ def legend(drawn: "Figure", families: Mapping[str, Row], looks: Looks) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=looks[name].colour, marker=looks[name].marker, ls="", ms=7, label=words(_family(row), 26))
+        Line2D([], [], color=looks[name].colour, marker=looks[name].marker, ls="", ms=7, label=words(_family(row), 34))
         for name, row in sorted(families.items(), key=lambda item: (not item[1].baseline, item[0]))
     ]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), handletextpad=0.2)
+    abreast = 4 if all(len(_family(row)) <= 22 for row in families.values()) else 3
+    drawn.legend(handles=handles, loc="outside lower center", ncols=min(abreast, len(handles)), handletextpad=0.2)
 
 
 def beside_points(drawn: "Figure", axes: "Axes", points: Sequence[tuple[float, float, Row]]) -> None:
@@ -53,4 +66,4 @@ def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 
 def _family(row: Row) -> str:
-    return "undefended" if row.baseline else row.defense.partition("[")[0]
+    return "undefended" if row.baseline else row.spec.family

@@ -33,21 +33,25 @@ class Shot:
 
 @dataclass(frozen=True)
 class Strip:
-    """What one attack made of one defense: the lowest MSE first, then the highest, then evenly spaced ones between."""
+    """What one attack made of one defense: the lowest MSE first, then the highest, then evenly spaced ones between.
+
+    ``weak``: the attack does not count at this moment.
+    """
 
     attack: str
     moment: str
     shots: tuple[Shot, ...]
     total: int
+    weak: bool = False
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """The same victims under every defense of a task, each by the attack that came closest.
+    """The same images under every defense of a task, each by the attack that came closest.
 
     Args:
         seed: the one that all pictures come from.
-        originals: victim id and picture, one a column.
+        originals: the sample's id and picture, one a column.
         lines: a row of the table with one shot a column; None where no picture is.
     """
 

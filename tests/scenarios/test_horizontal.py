@@ -8,10 +8,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fl_attack_bench import models
-from fl_attack_bench.api import Card, ClientState, HorizontalDefense, LocalStep, Payload, Update
+from fl_attack_bench.api import (
+    Card,
+    ClientState,
+    HorizontalDefense,
+    HorizontalView,
+    LocalPlan,
+    LocalStep,
+    Payload,
+    Update,
+)
 from fl_attack_bench.codec import Dense, encode
 from fl_attack_bench.flat_model import FlatModel
-from fl_attack_bench.scenarios.horizontal import Client, LocalWork, Samples, Server, observe, play_round, train
+from fl_attack_bench.scenarios.horizontal import (
+    Client,
+    LocalWork,
+    Samples,
+    Server,
+    Snapshot,
+    observe,
+    play_round,
+    train,
+)
 from fl_attack_bench.seeds import Streams
 from fl_attack_bench.suite import Iid, Model, Training
 from fl_attack_bench.wire import SERVER, Wire, client
@@ -183,10 +201,71 @@ def test_a_flat_model_shares_memory_with_its_module() -> None:
     assert all(not p.any() for p in flat.module.parameters())
 
 
+def seen(flat: FlatModel, hands: list[Samples], rounds: int = 1, work: LocalWork | None = None) -> HorizontalView:
+    snapshots = [Snapshot(flat.weights.clone() * (1 + n), flat.statistics.clone()) for n in range(rounds)]
+    names = [client(n) for n in range(len(hands))]
+    return observe(flat, snapshots, hands, names, Plain(), "plain", work or LocalWork(0.1), Streams(0))
+
+
+def test_a_victim_of_several_samples_sends_the_gradient_of_their_mean_loss() -> None:
+    flat, data = model("mlp"), samples(6)
+    view = seen(flat, [data.pick(torch.arange(3)), data.pick(torch.arange(3, 6))])
+    assert view.local == LocalPlan(samples=3, epochs=1, batch_size=3, learning_rate=0.1)
+    wanted = flat.gradient(data.images[3:], data.labels[3:])
+    assert torch.allclose(view.observed.values[1], wanted, atol=1e-6)
+
+
+def test_local_steps_add_up_to_the_difference_of_the_weights() -> None:
+    flat, data = model("mlp"), samples(4)
+    before = flat.weights.clone()
+    view = seen(flat, [data], work=LocalWork(0.1, epochs=3, batch_size=2))
+    assert view.local.steps == 6
+    local = model("mlp")
+    local.weights.copy_(before)
+    order = Streams(0).child(client(0), 0).generator("order")
+    for rows in [rows for _ in range(3) for rows in torch.randperm(4, generator=order).split(2)]:
+        local.weights.sub_(local.gradient(data.images[rows], data.labels[rows]), alpha=0.1)
+    assert torch.allclose(view.observed.values[0], (before - local.weights) / 0.1, atol=1e-5)
+
+
+def test_epochs_without_a_batch_size_are_full_steps() -> None:
+    flat, data = model("mlp"), samples(4)
+    before = flat.weights.clone()
+    view = seen(flat, [data], work=LocalWork(0.1, epochs=3))
+    assert view.local.steps == 3
+    local = model("mlp")
+    local.weights.copy_(before)
+    for _ in range(3):
+        local.weights.sub_(local.gradient(data.images, data.labels), alpha=0.1)
+    assert torch.allclose(view.observed.values[0], (before - local.weights) / 0.1, atol=1e-5)
+
+
+def test_each_round_is_seen_under_the_model_that_was_sent_in_it() -> None:
+    flat, data = model("mlp"), samples(1)
+    before = flat.weights.clone()
+    view = seen(flat, [data], rounds=2)
+    for number, shown in enumerate(view.rounds):
+        flat.weights.copy_(before * (1 + number))
+        assert torch.allclose(shown.observed.values[0], flat.gradient(data.images, data.labels), atol=1e-6)
+    assert view.model is view.rounds[-1].model
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_the_first_and_last_models_are_kept(keep: int) -> None:
+    setting, data = training(rounds=5), [samples(4, seed=n) for n in range(4)]
+    begin = model().weights.clone()
+    found = train(setting, model(), data, samples(2), Plain(), Streams(0), keep)
+    assert len(found.first) == len(found.last) == keep
+    assert torch.equal(found.first[0].weights, begin)
+    assert torch.equal(found.last[-1].weights, found.weights)
+    shorter = train(setting.model_copy(update={"rounds": 6 - keep}), model(), data, samples(2), Plain(), Streams(0))
+    assert torch.equal(found.last[0].weights, shorter.weights)
+
+
 def test_what_an_adversary_is_handed_holds_no_gradient_and_changes_nothing() -> None:
     flat = model("mlp")
     victims = samples(3)
-    view = observe(flat, victims, [client(n) for n in range(3)], Plain(), "plain", 0.1, Streams(0))
+    view = seen(flat, [victims.pick(torch.tensor([n])) for n in range(3)])
     assert all(p.grad is None for p in view.model.parameters())
     before = flat.weights.clone()
     for parameter in view.model.double().parameters():
@@ -203,5 +282,8 @@ def test_accuracy_is_the_share_of_hits() -> None:
     data = samples(23)
     with torch.no_grad():
         wanted = (flat.module(data.images).argmax(1) == data.labels).float().mean()
-    assert flat.accuracy(data.images, data.labels, batch=5) == pytest.approx(float(wanted))
+    accuracy, loss = flat.evaluate(data.images, data.labels, batch=5)
+    assert accuracy == flat.accuracy(data.images, data.labels) == pytest.approx(float(wanted))
+    with torch.no_grad():
+        assert loss == pytest.approx(float(F.cross_entropy(flat.module(data.images), data.labels)), rel=1e-5)
     assert isinstance(flat.module, nn.Module)

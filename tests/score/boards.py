@@ -161,6 +161,29 @@ def changed(record, **fields):
     )
 
 
+def inferring(record, label_accuracy=None, correlations=None, classes_found=None):
+    """The record of an attack that returns no images but what is given."""
+    told = {"label_accuracy": label_accuracy, "correlations": correlations or {}, "classes_found": classes_found}
+    moments = [Reconstructed(moment=name, victims=[], **told) for name in ("initial", "trained")]
+    return record.model_copy(update={"reconstructed": moments if record.status == "ok" else []})
+
+
+def with_images(record, **fields):
+    """The record with other fields in all its images, a list for each: ``with_images(r, diverged=[True, False])``."""
+    moments = [
+        done.model_copy(
+            update={
+                "victims": [
+                    score.model_copy(update={name: values[place] for name, values in fields.items()})
+                    for place, score in enumerate(done.victims)
+                ]
+            }
+        )
+        for done in record.reconstructed
+    ]
+    return record.model_copy(update={"reconstructed": moments})
+
+
 def by_defense(records):
     return {row.defense: row for row in score.rows(records)}
 

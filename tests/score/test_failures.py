@@ -74,6 +74,10 @@ def test_a_weak_attack_that_is_skipped_on_some_seeds_is_shown_only():
         (lambda r: {"reconstructed": [r.reconstructed[0]]}, "no trained"),
         (lambda r: {"utility": None}, "no utility"),
         (
+            lambda r: {"reconstructed": [m.model_copy(update={"victims": []}) for m in r.reconstructed]},
+            "no initial and no trained",
+        ),
+        (
             lambda r: {"reconstructed": [m.model_copy(update={"victims": m.victims[:1]}) for m in r.reconstructed]},
             "exactly the task's victims",
         ),

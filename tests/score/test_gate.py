@@ -1,7 +1,7 @@
 """The gate: which attacks count, and what the table says where none does."""
 
 import pytest
-from boards import by_defense, hand, record
+from boards import by_defense, hand, record, with_images
 
 from fl_attack_bench import score
 from fl_attack_bench.suite import Gate
@@ -48,3 +48,35 @@ def test_a_looser_gate_in_a_strangers_record_changes_nothing():
     )
     baseline = record("none", initial=[0.3, 0.3], trained=[0.3, 0.3])
     assert by_defense([baseline, stranger])["noise"].verdict == "attack too weak"
+
+
+def test_an_image_on_which_the_attack_ran_off_is_not_broken_however_close_it_is():
+    ran_off = with_images(record("none", initial=[0.001, 0.002], trained=[0.001, 0.002]), diverged=[True, False])
+    row = by_defense([ran_off])["none"]
+    assert [score.baseline_share for score in row.attacks] == [0.5, 0.5]
+    assert [score.diverged for score in row.attacks] == [1, 1]
+    assert row.verdict == "scored"
+    assert (row.privacy.broken, row.privacy.mean.value) == (0.5, pytest.approx(0.0015))
+
+
+def test_an_attack_that_always_runs_off_does_not_count():
+    ran_off = with_images(record("none", initial=[0.001, 0.002], trained=[0.001, 0.002]), diverged=[True, True])
+    row = by_defense([ran_off])["none"]
+    assert (row.verdict, row.attacks[0].passed, row.attacks[0].mean) == (
+        "attack too weak",
+        False,
+        pytest.approx(0.0015),
+    )
+
+
+def test_what_one_attack_breaks_is_broken_even_where_another_came_closer_and_ran_off():
+    broken = [0.001, 0.001]
+    records = [record("none", attack, initial=broken, trained=broken) for attack in ("dlg", "idlg")]
+    records += [
+        with_images(record("noise", "dlg", initial=[0.003, 0.003], trained=[0.5, 0.5]), diverged=[True, True]),
+        record("noise", "idlg", initial=[0.004, 0.4], trained=[0.5, 0.5]),
+    ]
+    privacy = by_defense(records)["noise"].privacy
+    assert (privacy.moment, privacy.broken) == ("initial", 0.5)
+    assert privacy.mean.value == pytest.approx(0.003)
+    assert privacy.strongest == (("dlg", 2),)

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from fl_attack_bench.record import (
+    Certified,
     Cost,
     MethodUsed,
     Privacy,
@@ -50,10 +51,24 @@ DEFENSES = (
     ("soteria", {"prune": 0.4}, "Soteria", "https://arxiv.org/abs/2012.06043", 0.18, 0.005, 1.0, 6.3),
     ("masking", {}, "Pairwise masking", "https://eprint.iacr.org/2017/281", 0.52, 0.0, 2.0, 1.6),
 )
+# A chain has a list of parameters, one entry a link.
+CHAIN = (
+    "soteria+gradient_compression",
+    [{"prune": 0.4}, {"prune": 0.9}],
+    "Soteria, then Gradient compression",
+    "https://arxiv.org/abs/2012.06043",
+    0.41,
+    0.02,
+    0.13,
+    6.4,
+)
 ATTACKS = {"dlg": 1.4, "idlg": 1.0, "gradient_similarity": 1.9}
+LABELS, REPRESENTATIONS = "label_inference", "representation_inference"  # these return no images
+LAYERS = {"fc1": 0.97, "fc2": 0.99}
 
 
-def task(name="digits-mlp", dataset="digits", model="mlp", victims=VICTIMS, trains=True):
+def task(name="digits-mlp", dataset="digits", model="mlp", victims=VICTIMS, trains=True, published=(), **asked):
+    """``asked`` goes to the victims: batch, rounds, devices."""
     training = {
         "partition": {"kind": "shards", "devices": 20, "classes": 2, "per_class": 30},
         "rounds": 60,
@@ -67,7 +82,8 @@ def task(name="digits-mlp", dataset="digits", model="mlp", victims=VICTIMS, trai
             "dataset": dataset,
             "model": model,
             "training": training if trains else None,
-            "victims": {"first": victims} if victims else None,
+            "victims": ({"first": victims} if victims else {}) | asked or None,
+            "published": list(published),
         }
     )
 
@@ -96,8 +112,8 @@ def record(
         suite=suite,
         suite_version=2,
         task=where,
-        attack=MethodSpec(name=attack) if where.victims else None,
-        defense=MethodSpec(name=name, parameters=parameters),
+        attack=spec(attack) if where.victims else None,
+        defense=chained(name, parameters) if isinstance(parameters, list) else spec(name, parameters),
         seed=seed,
         hardware=hardware,
     )
@@ -105,6 +121,8 @@ def record(
     done, arrays = [], {}
     if status == "ok" and where.victims:
         done, arrays = reconstruct(cell, noise * ATTACKS.get(attack, 1.0) * blind, rng)
+        if attack in (LABELS, REPRESENTATIONS):
+            done, arrays = [inferred(one, attack, noise) for one in done], {"originals": arrays["originals"]}
     if folder is not None and arrays:
         folder.mkdir(parents=True)
         np.savez(folder / "reconstructions.npz", **arrays)
@@ -116,7 +134,7 @@ def record(
         status=status,
         reason=reason,
         attack=method(attack, attack.upper(), "https://arxiv.org/abs/1906.08935", {}) if where.victims else None,
-        defense=method(name, title, paper, parameters),
+        defense=method(name, title, paper, {} if isinstance(parameters, list) else parameters),
         reconstructed=done,
         utility=utility(0.93 - lost, rng) if trained else None,
         cost=cost(up, slow) if trained else None,
@@ -136,6 +154,32 @@ def record(
     )
 
 
+def spec(name, parameters=None):
+    """A method; ``dlg[sent_only=True]`` sets a parameter."""
+    name, _, inside = name.partition("[") if name.endswith("]") else (name, "", "")
+    given = dict(part.split("=", 1) for part in inside.removesuffix("]").split(",") if inside)
+    return MethodSpec(name=name, parameters=parameters or given)
+
+
+def chained(name, parameters):
+    return MethodSpec.chain([spec(link, own) for link, own in zip(name.split("+"), parameters, strict=True)])
+
+
+def inferred(done, attack, noise):
+    """The same moment for an attack that returns no images."""
+    spoilt = min(noise, 0.5) * (1.0 if done.moment == "initial" else 1.2)
+    correlations = {layer: value * (1 - spoilt) for layer, value in LAYERS.items()}
+    return done.model_copy(
+        update={
+            "victims": [],
+            "curve": [],
+            "label_accuracy": 1 - spoilt if attack == LABELS else None,
+            "correlations": correlations if attack == REPRESENTATIONS else {},
+            "classes_found": 0.9 if attack == REPRESENTATIONS else None,
+        }
+    )
+
+
 def hash_of(text):
     import zlib
 
@@ -143,7 +187,8 @@ def hash_of(text):
 
 
 def reconstruct(cell, noise, rng):
-    originals = load_digits().images[: len(cell.task.victims.samples), None] / 16
+    samples = cell.task.victims.samples or list(range(100, 100 + 2 * cell.task.victims.devices))
+    originals = load_digits().images[: len(samples), None] / 16
     moments = ["initial", "trained"] if cell.task.training else ["initial"]
     done, arrays = [], {"originals": as_pixels(originals)}
     for moment in moments:
@@ -165,12 +210,22 @@ def reconstruct(cell, noise, rng):
                 objective=float(errors[place]),
                 iterations=40,
                 diverged=False,
+                certified=bounded(cell, float(raw[place] * originals[place].size) ** 0.5, place),
             )
-            for place, victim in enumerate(cell.task.victims.samples)
+            for place, victim in enumerate(samples)
         ]
         curve = [float(10 * np.exp(-step / 8) + level**2 / 10 + 1e-6) for step in range(40)]
-        done.append(Reconstructed(moment=moment, victims=victims, curve=curve, seconds=3.0))
+        accuracy = None if cell.attack.name == "dlg" else 1 - min(noise, 0.5) / 2
+        done.append(Reconstructed(moment=moment, victims=victims, label_accuracy=accuracy, curve=curve, seconds=3.0))
     return done, arrays
+
+
+def bounded(cell, distance, place):
+    """Soteria states a bound; every third reconstruction does not reproduce the representation and may fall below."""
+    if "soteria" not in cell.defense.name:
+        return None
+    apart = place % 3 == 0
+    return Certified(bound=distance * (2 if apart else 0.4), distance=distance, residual=0.7 if apart else 0.02)
 
 
 def as_pixels(images):

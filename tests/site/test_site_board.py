@@ -294,6 +294,15 @@ def test_file_names_cannot_leave_the_folder():
 
 def test_figures_of_speech():
     assert [formats.mse(v) for v in (None, 0.0, 1.23e-5, 0.0123, 0.2)] == ["–", "0", "1.2 × 10⁻⁵", "0.0123", "0.200"]
+    assert [formats.plain(v) for v in (None, 0.0, 0.00098, 12.34, 999.7, 12345.6, 1.23e7)] == [
+        "–",
+        "0",
+        "9.8 × 10⁻⁴",
+        "12.3",
+        "1,000",
+        "12,346",
+        "1.2 × 10⁷",
+    ]
     assert [formats.points(v) for v in (0.0123, -0.2, 0.0001, None)] == ["+1.2", "−20.0", "0.0", "–"]
     assert [formats.times(v) for v in (0.125, 20.0, None)] == ["0.12×", "20×", "–"]
     assert [formats.size(v) for v in (12, 58.9e6)] == ["12 B", "58.9 MB"]

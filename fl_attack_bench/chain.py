@@ -1,0 +1,96 @@
+"""Several defenses as one: each acts on what the one before lets be read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fl_attack_bench.api import (
+    Card,
+    Certificate,
+    ClientState,
+    Exposure,
+    Guarantee,
+    HorizontalDefense,
+    Layout,
+    LocalPlan,
+    LocalStep,
+    Observation,
+    Payload,
+    Update,
+)
+from fl_attack_bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Chain(HorizontalDefense):
+    """Defenses that act one after the other; the last one's upload is what is sent.
+
+    A link before the last must send something that reads as an update: one that aggregates in a way of its own (shares,
+    ciphertexts) can only stand last. Local gradients pass through all links; the certificate is the first that a link
+    states, the guarantee the last: what follows a private mechanism is post-processing.
+
+    Args:
+        links: two or more, in the order in which they act.
+
+    Raises:
+        UserError: a link that must stand last does not.
+    """
+
+    card = Card(title="Chain", paper="https://arxiv.org/abs/1602.05629", threat="its links' threats together")
+    links: tuple[HorizontalDefense, ...] = ()
+
+    def __post_init__(self) -> None:
+        for link in self.links[:-1]:
+            if type(link).aggregate is not HorizontalDefense.aggregate:
+                name = type(link).__name__
+                raise UserError(f"{name} aggregates in a way of its own, so in a chain it can only stand last")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Each link's parameters by its place and name."""
+        return {f"{n}. {type(link).__name__}": link.parameters for n, link in enumerate(self.links, start=1)}
+
+    def local_gradient(self, gradient: Update, step: LocalStep) -> Update:
+        """Through every link."""
+        for link in self.links:
+            gradient = link.local_gradient(gradient, step)
+        return gradient
+
+    def upload(self, update: Update, client: ClientState) -> Payload:
+        """What the last link sends of what the others let be read."""
+        for place, link in enumerate(self.links[:-1]):
+            payload = self._upload(place, update, client)
+            update = Update(link.read(payload, update.layout).values, update.layout)
+        return self._upload(len(self.links) - 1, update, client)
+
+    def _upload(self, place: int, update: Update, client: ClientState) -> Payload:
+        """One link's upload; what it keeps on the client stands under its place in the chain."""
+        mark = f"{place}."
+        own = {key.removeprefix(mark): kept for key, kept in client.memory.items() if key.startswith(mark)}
+        payload = self.links[place].upload(update, replace(client, memory=own))
+        client.memory.update({mark + key: kept for key, kept in own.items()})
+        return payload
+
+    def read(self, payload: Payload, layout: Layout) -> Observation:
+        """As the last link is read."""
+        return self.links[-1].read(payload, layout)
+
+    def interpret(self, observation: Observation, layout: Layout, local: LocalPlan) -> Observation:
+        """Every link's contribution, the last one's first: each is asked about what the later ones left."""
+        for link in reversed(self.links):
+            observation = link.interpret(observation, layout, local)
+        return observation
+
+    def aggregate(self, payloads: Sequence[Payload], weights: Sequence[float], layout: Layout) -> Update:
+        """As the last link aggregates."""
+        return self.links[-1].aggregate(payloads, weights, layout)
+
+    def guarantee(self, exposure: Exposure) -> Guarantee | None:
+        """The last one that a link gives."""
+        found = [given for link in self.links if (given := link.guarantee(exposure)) is not None]
+        return found[-1] if found else None
+
+    def certify(self, step: LocalStep) -> Certificate | None:
+        """The first one that a link states."""
+        stated = (link.certify(step) for link in self.links)
+        return next((certificate for certificate in stated if certificate is not None), None)
