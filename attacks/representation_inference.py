@@ -37,7 +37,8 @@ class RepresentationInference(PassiveAttack):
         assumes="architecture, weights, number of samples, cross entropy, a linear last layer; which entries were sent",
         notes="The published form is method=rows; the paper does not say how many. least_squares uses the weights too. "
         "A high correlation says little where all images have nearly the same representation, as in a fresh network: "
-        "probe images without any data score as high there. Images only where a victim takes one step on no more "
+        "probe images without any data score as high there. Of several rounds it reads labels from all, "
+        "representations from the last. Images only where a victim takes one step on no more "
         "samples than there are classes; samples of one class then get the same mean representation.",
     )
 

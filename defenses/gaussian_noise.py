@@ -34,7 +34,9 @@ class GaussianNoise(HorizontalDefense):
         title="Gaussian noise",
         paper="https://arxiv.org/abs/1906.08935",
         threat="honest-but-curious server",
-        notes="Each client adds its own noise, so that the server never sees an update without it.",
+        notes="Each client adds its own noise, so that the server never sees an update without it. Clipping "
+        "scales an update by a factor that the server is not told: attacks that match lengths suffer from it, those "
+        "that match directions do not.",
     )
     scale: Annotated[float, Gt(0)] = 1e-2
     clip: Annotated[float, Gt(0)] | None = None

@@ -1,13 +1,23 @@
 """Gradient compression: sparse uploads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Lt
 from torch import Tensor
 
-from fl_attack_bench.api import Card, ClientState, HorizontalDefense, Layout, Payload, Sparse, Update
+from fl_attack_bench.api import (
+    Card,
+    ClientState,
+    HorizontalDefense,
+    Layout,
+    LocalPlan,
+    Observation,
+    Payload,
+    Sparse,
+    Update,
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,20 @@ class GradientCompression(HorizontalDefense):
         if self.residual:
             client.memory["residual"] = flat.index_fill(0, kept, 0)
         return Payload({"update": Sparse(kept, flat[kept], len(flat))})
+
+    def interpret(self, observation: Observation, layout: Layout, local: LocalPlan) -> Observation:
+        """Which entries say nothing of the true update.
+
+        Where everything arrived, because the encoding was dense or another defense covered the gaps, those that are too
+        small to have been chosen. With residuals, all but a client's first upload: it carries what earlier ones left.
+        """
+        noise = observation.noise.clone()
+        if self.residual and local.earlier:
+            noise.fill_(torch.inf)
+        elif bool(observation.sent.all()):
+            chosen = self._largest(observation.values.abs(), layout)
+            noise.masked_fill_(torch.ones_like(noise, dtype=torch.bool).index_fill(0, chosen, False), torch.inf)
+        return replace(observation, noise=noise)
 
     def _largest(self, size: Tensor, layout: Layout) -> Tensor:
         """Places of the kept entries, increasing."""

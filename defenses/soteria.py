@@ -72,7 +72,9 @@ class Soteria(HorizontalDefense):
             arriving = representation.arriving(
                 step.model, layer, step.images, lambda logits: F.cross_entropy(logits, step.labels)
             )
-            own.copy_(arriving.T @ (found.representation * keep))
+            # Taken away from the gradient at hand, which another defense may have changed before.
+            own.sub_(arriving.T @ found.representation.masked_fill(keep, 0))
+            own[:, ~keep.any(0)] = 0
         return gradient.with_flat(flat)
 
     def interpret(self, observation: Observation, layout: Layout, local: LocalPlan) -> Observation:

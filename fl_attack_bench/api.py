@@ -91,12 +91,14 @@ class LocalPlan:
         epochs: passes over them.
         batch_size: samples of one step; the last step of an epoch takes what is left.
         learning_rate: of each step.
+        earlier: rounds in which the client took part before.
     """
 
     samples: int
     epochs: int
     batch_size: int
     learning_rate: float
+    earlier: int = 0
 
     @property
     def steps(self) -> int:
@@ -133,7 +135,7 @@ class Observation:
         values: shape ``(*batch, n)``; what was not sent reads 0.
         sent: shape ``(*batch, n)``, bool: the entries that the payload really carried in the clear.
         noise: shape ``(*batch, n)``: standard deviation of what the defense did to an entry, as far as the reader
-            knows; 0 for an exact entry, infinite where nothing is known of its true value.
+            knows; 0 for an exact entry, infinite where nothing is known of its true value, NaN where it is not stated.
     """
 
     values: Tensor
@@ -220,8 +222,8 @@ class HorizontalDefense(Method):
         part = payload.parts["update"]
         if isinstance(part, Dense):
             return Observation.exact(part.values)
-        values = torch.zeros(part.length, dtype=part.values.dtype).index_copy(0, part.indices, part.values)
-        sent = torch.zeros(part.length, dtype=torch.bool).index_fill(0, part.indices, True)
+        values = part.values.new_zeros(part.length).index_copy(0, part.indices, part.values)
+        sent = torch.zeros_like(values, dtype=torch.bool).index_fill(0, part.indices, True)
         return Observation.exact(values, sent)
 
     def interpret(self, observation: Observation, layout: Layout, local: LocalPlan) -> Observation:

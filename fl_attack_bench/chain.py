@@ -1,5 +1,6 @@
 """Several defenses as one: each acts on what the one before lets be read."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,7 +28,7 @@ class Chain(HorizontalDefense):
 
     A link before the last must send something that reads as an update: one that aggregates in a way of its own (shares,
     ciphertexts) can only stand last. Local gradients pass through all links; the certificate is the first that a link
-    states, the guarantee the last: what follows a private mechanism is post-processing.
+    states.
 
     Args:
         links: two or more, in the order in which they act.
@@ -76,8 +77,12 @@ class Chain(HorizontalDefense):
         return self.links[-1].read(payload, layout)
 
     def interpret(self, observation: Observation, layout: Layout, local: LocalPlan) -> Observation:
-        """Every link's contribution, the last one's first: each is asked about what the later ones left."""
-        for link in reversed(self.links):
+        """Every link's contribution in the reverse of the order in which they acted.
+
+        What acts on local gradients acts before every upload, wherever it stands in the chain.
+        """
+        acted = sorted(self.links, key=lambda link: type(link).local_gradient is HorizontalDefense.local_gradient)
+        for link in reversed(acted):
             observation = link.interpret(observation, layout, local)
         return observation
 
@@ -86,9 +91,19 @@ class Chain(HorizontalDefense):
         return self.links[-1].aggregate(payloads, weights, layout)
 
     def guarantee(self, exposure: Exposure) -> Guarantee | None:
-        """The last one that a link gives."""
-        found = [given for link in self.links if (given := link.guarantee(exposure)) is not None]
-        return found[-1] if found else None
+        """The strongest that a link gives, against the server: what other links do to an upload is post-processing.
+
+        Whoever sees the models only has no better bound here. Other links act on each upload by itself, so the models
+        are no function of the noisy sum that amplification by sampling is about.
+        """
+        given = [found for link in self.links if (found := link.guarantee(exposure)) is not None]
+        if not given:
+            return None
+        best = min(given, key=lambda found: math.inf if found.epsilon_server is None else found.epsilon_server)
+        if best.epsilon_server is None:
+            return best
+        statement = f"{best.statement} In a chain the server's epsilon holds against everybody."
+        return replace(best, statement=statement, epsilon_model=best.epsilon_server)
 
     def certify(self, step: LocalStep) -> Certificate | None:
         """The first one that a link states."""

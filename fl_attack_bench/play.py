@@ -8,7 +8,7 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -293,7 +293,9 @@ def _attack(stage: _Stage, folder: Path) -> dict[str, Any]:
         images = reconstruction.ordered(found, truth)
         if images is not None:
             pictures[moment] = _pixels(images)
-        certificate = _certificate(model, defense, truth, stage.seed.generator("certificate"))
+        # After several steps no single representation is what was let through.
+        single = view.local.steps == 1
+        certificate = _certificate(model, defense, truth, stage.seed.generator("certificate")) if single else None
         scored.append(reconstruction.score(moment, found, truth, model.module, certificate) | {"seconds": seconds})
     np.savez_compressed(folder / PICTURES, allow_pickle=False, **pictures)
     return {"reconstructed": scored, "dataset_fingerprint": stage.dataset.fingerprint}
@@ -302,9 +304,20 @@ def _attack(stage: _Stage, folder: Path) -> dict[str, Any]:
 def _certificate(
     model: FlatModel, defense: HorizontalDefense, truth: Truth, rng: torch.Generator
 ) -> Certificate | None:
-    """What the defense states about the victims' samples under the model of the last round."""
+    """What the defense states about the victims' samples, step by step, under the model of the last round."""
     model.module.eval()
-    return defense.certify(LocalStep(model.module, truth.images.flatten(0, 1), truth.labels.flatten(), rng))
+    stated = []
+    for images, labels in zip(truth.images, truth.labels, strict=True):
+        certificate = defense.certify(LocalStep(model.module, images, labels, rng))
+        if certificate is None:
+            return None
+        stated.append(certificate)
+    return replace(
+        stated[0],
+        bound=torch.cat([one.bound for one in stated]),
+        representation=torch.cat([one.representation for one in stated]),
+        change=torch.cat([one.change for one in stated]),
+    )
 
 
 def _pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -127,8 +127,8 @@ def _images(found: Reconstruction, truth: Truth, certificate: Certificate | None
 
 
 @torch.no_grad()
-def _certified(raw: Tensor, originals: Tensor, certificate: Certificate | None) -> list[dict[str, Any]]:
-    """Each image's bound beside its measured distance."""
+def _certified(raw: Tensor, originals: Tensor, certificate: Certificate | None) -> list[dict[str, Any] | None]:
+    """Each image's bound beside its measured distance; None where the bound is no number."""
     if certificate is None:
         return []
     distance = (raw - originals).flatten(1).norm(dim=1)
@@ -140,6 +140,8 @@ def _certified(raw: Tensor, originals: Tensor, certificate: Certificate | None) 
             "distance": float(distance[row].nan_to_num()),
             "residual": float(residual[row]) if bool(residual[row].isfinite()) else None,
         }
+        if bool(certificate.bound[row].isfinite())
+        else None
         for row in range(len(raw))
     ]
 

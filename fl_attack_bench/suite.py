@@ -145,7 +145,7 @@ class Victims(Document):
 
     split: Literal["train", "test"] = "test"
     first: int | None = Field(default=None, ge=1, le=4096)
-    ids: list[Annotated[int, Field(ge=0)]] | None = None
+    ids: list[Annotated[int, Field(ge=0, lt=2**31)]] | None = None
     devices: int | None = Field(default=None, ge=1, le=1024, description="the partition's first devices")
     batch: int = Field(default=1, ge=1, le=1024, description="samples of one victim: consecutive ones of those named")
     local_epochs: int = Field(default=1, ge=1, le=100)
@@ -219,7 +219,7 @@ class Task(Document):
     training: Training | None = None
     victims: Victims | None = None
     learning_rate: float | None = Field(
-        default=None, gt=0, description="of the victims' step, where there is no training"
+        default=None, gt=0, description="of the victims' steps; the training's by default, 1 without"
     )
     published: list[Published] = []
     gpu: bool = Field(
@@ -288,6 +288,8 @@ def _sweep(entry: Any) -> Iterator[dict[str, Any]]:
         yield entry.model_dump()
         return
     if isinstance(entry, list):
+        if len(entry) < 2:
+            raise ValueError(f"{entry!r} is no chain: a chain is two or more single methods")
         for links in itertools.product(*(list(_sweep(link)) for link in entry)):
             yield {"name": CHAINED.join(str(link["name"]) for link in links), "links": list(links)}
         return

@@ -116,11 +116,68 @@ def test_what_was_not_sent_stays_unknown_and_noise_adds_up() -> None:
     assert torch.allclose(seen.noise[seen.sent], torch.tensor((0.3**2 + 2 * 0.4**2) ** 0.5))
 
 
-def test_the_guarantee_survives_post_processing() -> None:
-    exposure = Exposure(clients=10, sampled=5, rounds=3, participations=3, equal_weights=True)
-    noise = make("gaussian_noise", scale=1.0, clip=1.0)
-    assert Chain((noise, make("gradient_compression"))).guarantee(exposure) == noise.guarantee(exposure)
+def test_the_server_s_guarantee_survives_post_processing_and_holds_for_the_models() -> None:
+    exposure = Exposure(clients=100, sampled=100, rounds=1, participations=1, equal_weights=True)
+    noise, bare = make("gaussian_noise", scale=1.0, clip=1.0), make("gaussian_noise", scale=1.0)
+    alone = noise.guarantee(exposure)
+    assert alone is not None
+    for links in ((noise, make("gradient_compression")), (make("gradient_compression"), noise), (noise, bare)):
+        found = Chain(links).guarantee(exposure)
+        assert found is not None
+        assert found.epsilon_server == found.epsilon_model == alone.epsilon_server
+    assert alone.epsilon_model is not None
+    assert alone.epsilon_server is not None
+    assert alone.epsilon_model < alone.epsilon_server
     assert Chain((make("none"), make("gradient_compression"))).guarantee(exposure) is None
+    unbounded = Chain((bare, make("none"))).guarantee(exposure)
+    assert unbounded is not None
+    assert unbounded.epsilon_server is None
+
+
+@dataclass(frozen=True)
+class Zeroing(HorizontalDefense):
+    """Zeroes the first entry of each local gradient, and says so where it still can be seen."""
+
+    card = Card(title="Zeroing", paper="https://example.org", threat="none")
+
+    def local_gradient(self, gradient: Update, step: LocalStep) -> Update:
+        return Update(gradient.flat.index_fill(0, torch.tensor([0]), 0.0), gradient.layout)
+
+    def interpret(self, observation: Observation, layout: Layout, local: LocalPlan) -> Observation:
+        exact = not bool(observation.noise.any())
+        lost = torch.zeros_like(observation.sent).index_fill(0, torch.tensor([0]), True)
+        lost = lost if exact else torch.ones_like(lost)
+        return Observation(observation.values, observation.sent, observation.noise.masked_fill(lost, torch.inf))
+
+
+def test_what_acts_on_local_gradients_is_asked_about_all_noise_wherever_it_stands() -> None:
+    noise = make("gaussian_noise", scale=0.1)
+    seen = [
+        Chain(links).interpret(Observation.exact(update().flat), LAYOUT, PLAN).noise
+        for links in ((noise, Zeroing()), (Zeroing(), noise))
+    ]
+    assert torch.equal(*seen)
+    assert bool(seen[0].isinf().all())
+
+
+def test_noise_over_a_sparse_update_hides_what_was_dropped() -> None:
+    sparse, noise = make("gradient_compression", prune=0.9), make("gaussian_noise", scale=1e-9)
+    chain = Chain((sparse, noise))
+    seen = chain.interpret(chain.read(chain.upload(update(), client()), LAYOUT), LAYOUT, PLAN)
+    part = sparse.upload(update(), client()).parts["update"]
+    assert isinstance(part, Sparse)
+    assert seen.noise.isfinite().nonzero().flatten().tolist() == part.indices.tolist()
+
+
+def test_remains_of_earlier_rounds_make_an_upload_unknown() -> None:
+    for residual in (False, True):
+        sparse = make("gradient_compression", prune=0.5, residual=residual)
+        seen = sparse.read(sparse.upload(update(), client()), LAYOUT)
+        first, later = (
+            sparse.interpret(seen, LAYOUT, LocalPlan(1, 1, 1, 0.1, earlier=earlier)).noise for earlier in (0, 1)
+        )
+        assert torch.equal(first, seen.noise)
+        assert bool(later.isinf().all()) == residual
 
 
 def test_who_aggregates_alone_stands_last() -> None:

@@ -82,6 +82,9 @@ def test_a_bound_stands_beside_the_measured_distance(truth: Truth, network: nn.M
         assert score["certified"]["bound"] == 2.5
         assert score["certified"]["distance"] == pytest.approx(0.1 * 28, rel=1e-4)
         assert score["certified"]["residual"] == pytest.approx(0, abs=1e-4)
+    endless = replace(certificate, bound=certificate.bound.index_fill(0, torch.tensor([1]), torch.inf))
+    partly = reconstruction.score("initial", found(truth.images, truth.labels), truth, network, endless)
+    assert [score["certified"] is None for score in partly["victims"]] == [False, True, False, False, False, False]
     unchanged = replace(certificate, change=torch.zeros(count), representation=extract(originals))
     exact = reconstruction.score("initial", found(truth.images, truth.labels), truth, network, unchanged)
     assert all(score["certified"]["residual"] is None for score in exact["victims"])

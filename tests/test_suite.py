@@ -186,6 +186,8 @@ def test_cell_ids_are_unique_stable_and_legal_file_names(attacks, defenses, seed
         ({"tasks": task(victims={"first": 1, "rounds": 2}, training=None)}, "rounds needs a training"),
         ({"attacks": [["dlg", "idlg"]]}, "attacks cannot be chained"),
         ({"defenses": [["gaussian_noise"]]}, "a chain is two or more"),
+        ({"defenses": [[]]}, "a chain is two or more"),
+        ({"tasks": task(victims={"ids": [10**30]})}, "ids"),
         ({"defenses": [["none", ["none", "none"]]]}, "a chain is two or more single methods"),
         ({"tasks": task(victims=None, training=None)}, "a task needs training, victims or both"),
         ({"tasks": task(training=TRAINING | {"sampled": 5})}, "sampled=5 exceeds the partition's 4 devices"),

@@ -82,7 +82,7 @@ def _methods(kind: registry.Kind, named: Sequence[MethodSpec], texts: Sequence[s
     for text in texts:
         spec = notation.parse(text)
         own = [known for known in named if known == spec]
-        if not own and not spec.parameters:
+        if not own and not any(part.parameters for part in spec.parts):
             own = [known for known in named if known.name == spec.name]
         if not own:
             registry.fingerprint(kind, spec, f"--{kind}")  # refuses what does not exist

@@ -1,10 +1,16 @@
 """What the last layer's gradient says about the labels."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from fl_attack_bench.api import HorizontalView, SkipCell
 from fl_attack_bench.inversion import last_layer
+
+# Of the loudest round's noise variance: what an exact round is taken to have beside it.
+_FLOOR = 1e-6
 
 
 def last_layer_sign(view: HorizontalView) -> Tensor:
@@ -23,7 +29,9 @@ def last_layer_sign(view: HorizontalView) -> Tensor:
     """
     if view.batch_size != 1:
         raise SkipCell(f"the last layer's gradient tells one label by its sign, not those of {view.batch_size} samples")
-    return last_layer.read(view).bias_gradient.argmin(1, keepdim=True)
+    layers = _each_round(view)
+    evidence = torch.stack([layer.bias_gradient for layer in layers]) * _trust(layers)
+    return evidence.sum(0).argmin(1, keepdim=True)
 
 
 def label_counts(view: HorizontalView) -> Tensor:
@@ -39,10 +47,37 @@ def label_counts(view: HorizontalView) -> Tensor:
     Raises:
         SkipCell: the network does not end in a linear layer, or that layer's gradient was not sent.
     """
-    layer = last_layer.read(view)
-    expected = last_layer.solve(layer, view.batch_size).counts
-    present = layer.bias_gradient < -layer.doubt
-    return _whole(expected, present, layer.bias_gradient, view.batch_size)
+    layers = _each_round(view)
+    trust = _trust(layers)
+    expected = (torch.stack([last_layer.solve(layer, view.batch_size).counts for layer in layers]) * trust).sum(0)
+    evidence = (torch.stack([layer.bias_gradient for layer in layers]) * trust).sum(0)
+    doubt = (torch.stack([layer.doubt for layer in layers]) * trust).square().sum(0).sqrt()
+    return _whole(expected, evidence < -doubt, evidence, view.batch_size)
+
+
+def _each_round(view: HorizontalView) -> list[last_layer.LastLayer]:
+    """The last layer in every round in which something of it can be read.
+
+    Raises:
+        SkipCell: there is none.
+    """
+    found, refused = [], None
+    for seen in view.rounds:
+        try:
+            found.append(last_layer.read(replace(view, rounds=(seen,))))
+        except SkipCell as reason:
+            refused = reason
+    if not found and refused is not None:
+        raise refused
+    return found
+
+
+def _trust(layers: Sequence[last_layer.LastLayer]) -> Tensor:
+    """How much each round counts: by the inverse of its mean noise variance; shape ``(R, V, 1)``, sums to 1 over R."""
+    variance = torch.stack([layer.doubt.square().mean(1, keepdim=True) for layer in layers])
+    weight = 1 / (variance + variance.amax(0, keepdim=True) * _FLOOR).clamp(min=torch.finfo(variance.dtype).tiny)
+    weight = torch.where(variance.amax(0, keepdim=True) > 0, weight, 1.0)
+    return weight / weight.sum(0, keepdim=True)
 
 
 def labels_of(view: HorizontalView) -> Tensor:

@@ -49,14 +49,18 @@ def largest_eigenvalue(product: Callable[[Tensor], Tensor], start: Tensor) -> Te
         start: shape ``(B, L)``, with a part along the eigenvector.
 
     Returns:
-        Shape ``(B,)``.
+        Shape ``(B,)``; infinite where a product was not finite.
     """
     vector = start / start.norm(dim=1, keepdim=True)
     basis = vector.unsqueeze(1)
     diagonal: list[Tensor] = []
     beside: list[Tensor] = []
+    lost = torch.zeros_like(start[:, 0], dtype=torch.bool)
     while True:
         image = product(vector)
+        # One matrix that is not finite must not stop the others.
+        lost = lost | ~(image.isfinite().all(1) & image.square().sum(1).isfinite())
+        image = image.masked_fill(lost.unsqueeze(1), 0)
         diagonal.append((vector * image).sum(1))
         for _ in range(2):  # rounding leaves a part along earlier vectors the first time
             image = image - ((basis @ image.unsqueeze(2)) * basis).sum(1)
@@ -64,7 +68,7 @@ def largest_eigenvalue(product: Callable[[Tensor], Tensor], start: Tensor) -> Te
         values, vectors = torch.linalg.eigh(_tridiagonal(diagonal, beside))
         found, residual = values[:, -1].clamp(min=0), length * vectors[:, -1, -1].abs()
         if len(diagonal) == start.shape[1] or bool((residual <= TOLERANCE * found).all()):
-            bound: Tensor = found + residual
+            bound: Tensor = (found + residual).masked_fill(lost, torch.inf)
             return bound
         beside.append(length)
         vector = image / length.clamp(min=torch.finfo(length.dtype).tiny).unsqueeze(1)

@@ -8,7 +8,7 @@ parameters: they travel beside the upload in the clear and are averaged likewise
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -337,9 +337,9 @@ def _seen_round(
             answer = party.answer(received, model, work, number, streams.child(party.name, number))
             wire.send(party.name, SERVER, answer)
     model.load(snapshot.weights, snapshot.statistics)
-    messages = wire.view()
+    messages, known = wire.view(), replace(plan, earlier=number)
     read = [
-        defense.interpret(defense.read(message.payload(), model.layout), model.layout, plan) for message in messages
+        defense.interpret(defense.read(message.payload(), model.layout), model.layout, known) for message in messages
     ]
     return SeenRound(model.public(), messages, Observation.stack(read).to(model.weights))
 

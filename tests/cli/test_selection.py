@@ -41,6 +41,14 @@ def test_methods_that_the_suite_does_not_name_take_the_place_of_its_own(tmp_path
     assert len(cells.cells("generic-cpu")) == 3
 
 
+def test_a_chain_by_its_names_stands_for_the_suite_s_own_and_with_parameters_for_itself():
+    grid = suite.Suite.model_validate(TINY | {"defenses": ["none", [{"gaussian_noise": {"scale": 0.5}}, "none"]]})
+    named = narrow(grid, defenses=["gaussian_noise+none"]).defenses
+    assert [spec.label for spec in named] == ["gaussian_noise[scale=0.5]+none"]
+    other = narrow(grid, defenses=["gaussian_noise[scale=0.7]+none"]).defenses
+    assert [spec.label for spec in other] == ["gaussian_noise[scale=0.7]+none"]
+
+
 def test_naming_an_attack_leaves_out_tasks_without_victims():
     data = TINY | {
         "attacks": ["dlg"],

@@ -275,3 +275,21 @@ def test_what_cannot_be_defended_is_skipped_with_its_reason() -> None:
 def test_illegal_parameters_are_refused_by_name(parameters: dict[str, object]) -> None:
     with pytest.raises(UserError, match=next(iter(parameters))):
         make(**parameters)
+
+
+def test_what_another_defense_zeroed_before_does_not_come_back() -> None:
+    step = a_step(network("lenet_dlg", {}, (1, 12, 12)).eval(), (1, 12, 12), count=1)
+    once = make(prune=0.9).local_gradient(gradient(step), step)
+    twice = make(prune=0.1).local_gradient(once, step)
+    assert torch.allclose(twice.flat, once.flat, atol=1e-12)
+
+
+def test_a_network_that_saturates_certifies_no_number_and_stops_nobody() -> None:
+    model = network("lenet_dlg", {}, (1, 12, 12)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1e12)
+    certificate = make().certify(a_step(model, (1, 12, 12)))
+    assert certificate is not None
+    assert certificate.bound.shape == (3,)
+    assert torch.linalg.vector_norm(certificate.representation, dim=1).isfinite().all()

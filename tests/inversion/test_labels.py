@@ -1,5 +1,6 @@
 """Labels read off the last layer's gradient, against the labels themselves and against the formulas."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from seen import Hand, changed, network, only, view_of, with_values
 from torch import Tensor, nn
 
-from fl_attack_bench.api import SkipCell
+from fl_attack_bench import metrics
+from fl_attack_bench.api import Observation, SeenRound, SkipCell
 from fl_attack_bench.data import datasets
 from fl_attack_bench.inversion import labels, last_layer
 
@@ -219,3 +221,27 @@ def test_probes_are_distinct_pictures_in_range() -> None:
     assert images.shape == (35, 3, 12, 9)
     assert bool((images >= 0).all() & (images <= 1).all())
     assert len(images.flatten(1).unique(dim=0)) == 35
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_every_round_has_a_say_in_the_labels(digits: Hand, batch: int) -> None:
+    """Loud noise hides labels in one round; sixteen rounds bring them back, and one silent round decides alone."""
+    chosen = hands(digits, 24, batch)
+    view = view_of(network("logistic"), chosen)
+    rng = torch.Generator().manual_seed(5)
+
+    def noisy() -> SeenRound:
+        seen = view.rounds[0].observed
+        values = seen.values + 0.4 * torch.randn(seen.values.shape, generator=rng, dtype=torch.float64)
+        return replace(view.rounds[0], observed=Observation.exact(values).noisier(0.4))
+
+    loud = tuple(noisy() for _ in range(16))
+
+    def right(rounds: tuple[SeenRound, ...]) -> float:
+        inferred = labels.labels_of(replace(view, rounds=rounds))
+        truth = torch.stack([y for _, y in chosen])
+        return float(metrics.label_accuracy(inferred, truth).mean())
+
+    assert right(loud) > right(loud[:1]) + 0.1
+    assert right(loud) > 0.75
+    assert right((*loud[:-1], view.rounds[0])) == right(view.rounds)
