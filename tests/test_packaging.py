@@ -133,7 +133,8 @@ sys.exit(main(["list", "suites"]))
         if path.stem != "__init__"
     }
     assert set(answer.stdout.splitlines()[0].split()) == names
-    assert "quick" in answer.stdout.splitlines()[-1]
+    listed = {line.split()[0] for line in answer.stdout.splitlines()[1:]}
+    assert {path.stem for path in (ROOT / "benchmarks" / "suites").glob("*.yaml")} < listed
 
 
 @pytest.mark.parametrize("name", ["attacks", "defenses"])

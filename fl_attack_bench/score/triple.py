@@ -43,7 +43,7 @@ class Certification:
         images: with a bound.
         reproducing: of them, those whose reconstruction reproduces the representation that was let through; of the
             others the bound says nothing.
-        kept: of those, the ones whose distance is not below the bound.
+        kept: of those, the ones whose distance is not below the bound, less the share by which they miss it.
         bound: median over all images with a bound of the least ``||X - X'||_2``.
         distance: median measured ``||X - X'||_2`` of the same images; higher is better for the defense.
     """
