@@ -15,6 +15,7 @@ as many, but visits every tensor more often.
 Shapes: M = V * B samples of V victims; G and R are views of flat vectors, one row a victim.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -24,7 +25,7 @@ from torch import Tensor
 Views = Mapping[str, Tensor]
 
 
-class Layer:
+class Layer(ABC):
     """One layer in one evaluation: each sweep uses what the earlier ones left here.
 
     Args:
@@ -37,21 +38,21 @@ class Layer:
         self.module, self.first = module, first
         self.weight, self.bias = f"{path}.weight", f"{path}.bias"
 
+    @abstractmethod
     def forward(self, a: Tensor) -> Tensor:
         """What the layer makes of its input."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, d: Tensor, gradients: Views) -> Tensor | None:
         """The loss's gradient at the input; the parameters' go into ``gradients``. The first layer may return None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tangent(self, da: Tensor | None, along: Views) -> Tensor | None:
         """How the output moves; None stands for an input or output that does not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def adjoint(self, e: Tensor, along: Views) -> Tensor:
         """How the loss's gradient at the input moves, from how it moves at the output."""
-        raise NotImplementedError
 
 
 class Reshaping(Layer):
@@ -96,32 +97,48 @@ class Scaling(Layer):
 
 
 class Activation(Layer):
-    """A smooth function of each number by itself; subclasses know its derivatives."""
+    """A piecewise linear function of each number by itself; subclasses know its derivative."""
 
+    @abstractmethod
     def slope(self, d: Tensor) -> Tensor:
         """``f'(a) d``."""
-        raise NotImplementedError
-
-    def bend(self, e: Tensor, moved: Tensor) -> Tensor:
-        """``e + f''(a) / f'(a) * moved``."""
-        raise NotImplementedError
 
     def backward(self, d: Tensor, gradients: Views) -> Tensor:
         """``f' d``."""
-        self._d = d
         return self.slope(d)
 
     def tangent(self, da: Tensor | None, along: Views) -> Tensor | None:
         """``f' a.``."""
-        self._da = da
         return None if da is None else self.slope(da)
+
+    def adjoint(self, e: Tensor, along: Views) -> Tensor:
+        """``f' e``: the second derivative is 0, as autograd has it."""
+        return self.slope(e)
+
+
+class Smooth(Activation):
+    """A function that bends; subclasses know its second derivative too."""
+
+    @abstractmethod
+    def bend(self, e: Tensor, moved: Tensor) -> Tensor:
+        """``e + f''(a) / f'(a) * moved``."""
+
+    def backward(self, d: Tensor, gradients: Views) -> Tensor:
+        """``f' d``."""
+        self._d = d
+        return super().backward(d, gradients)
+
+    def tangent(self, da: Tensor | None, along: Views) -> Tensor | None:
+        """``f' a.``."""
+        self._da = da
+        return super().tangent(da, along)
 
     def adjoint(self, e: Tensor, along: Views) -> Tensor:
         """``f' e + f'' a. d``."""
         return self.slope(e if self._da is None else self.bend(e, self._da * self._d))
 
 
-class Sigmoid(Activation):
+class Sigmoid(Smooth):
     """``s' = s (1 - s)``, ``s'' = s' (1 - 2 s)``."""
 
     def forward(self, a: Tensor) -> Tensor:
@@ -138,7 +155,7 @@ class Sigmoid(Activation):
         return (e + moved).addcmul_(self._z, moved, value=-2)
 
 
-class Tanh(Activation):
+class Tanh(Smooth):
     """``t' = 1 - t^2``, ``t'' = -2 t t'``."""
 
     def forward(self, a: Tensor) -> Tensor:
@@ -156,7 +173,7 @@ class Tanh(Activation):
 
 
 class Relu(Activation):
-    """Piecewise linear: its second derivative is 0, as autograd has it."""
+    """The positive part."""
 
     def forward(self, a: Tensor) -> Tensor:
         """The positive part."""
@@ -166,10 +183,6 @@ class Relu(Activation):
     def slope(self, d: Tensor) -> Tensor:
         """``d`` where the output is positive."""
         return cast(Tensor, torch.ops.aten.threshold_backward(d, self._z, 0))
-
-    def adjoint(self, e: Tensor, along: Views) -> Tensor:
-        """As backward."""
-        return self.slope(e)
 
 
 class MaxPool(Layer):
