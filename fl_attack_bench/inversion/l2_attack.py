@@ -15,6 +15,7 @@ from fl_attack_bench.inversion import lbfgs
 from fl_attack_bench.inversion.gauss_newton import polish
 from fl_attack_bench.inversion.matching import L2Matching, Seen, Unknowns, updates, value_and_gradient
 from fl_attack_bench.inversion.per_sample import cross_entropy
+from fl_attack_bench.inversion.running import Minimum
 from fl_attack_bench.inversion.weights import entry_weights, round_shares, stated
 
 # A fresh network's gradient has a squared norm of several hundreds, so that a relative objective is smaller by so much.
@@ -115,7 +116,7 @@ class L2GradientMatching(PassiveAttack):
         ]
         return torch.stack(drawn)
 
-    def _best_of_restarts(self, found: lbfgs.Minimum, view: HorizontalView, labels: Tensor | None) -> Reconstruction:
+    def _best_of_restarts(self, found: Minimum, view: HorizontalView, labels: Tensor | None) -> Reconstruction:
         numbers = torch.arange(len(found.value), device=found.value.device)
         chosen = numbers[:: self.restarts] + found.value.unflatten(0, (-1, self.restarts)).argmin(1)
         points, values = found.best[chosen], found.value[chosen]

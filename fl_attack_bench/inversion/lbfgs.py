@@ -1,11 +1,9 @@
 """L-BFGS on many independent problems at once.
 
 For each problem it takes the steps of ``torch.optim.LBFGS`` called ``iterations`` times with ``max_iter=inner``, which
-is how the gradient-inversion literature counts; problems share nothing but the batch they are evaluated in. A problem
-that has ended is taken out of the batch, so that the rest runs on faster.
+is how the gradient-inversion literature counts.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,26 +12,23 @@ from torch import Tensor
 
 from fl_attack_bench.inversion.history import History
 from fl_attack_bench.inversion.line_search import StrongWolfe
+from fl_attack_bench.inversion.running import Ending, Evaluate, Minimum, Running
 
-Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 LineSearch = Literal["none", "strong_wolfe"]
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(Ending):
     """How long and how to minimise; the defaults are those of ``torch.optim.LBFGS`` as the DLG reference calls it.
 
     Args:
-        iterations: outer iterations, each of ``inner`` steps.
-        inner: steps of one outer iteration.
+        inner: steps of an (outer) iteration.
         history: curvature pairs kept.
         learning_rate: length of a step without line search, first trial of one with.
         line_search: ``none``, or ``strong_wolfe``.
         tolerance_grad: a problem ends when no entry of its gradient is larger.
         tolerance_change: an outer iteration ends when neither step nor value change by more.
         curvature_floor: a pair is remembered when ``s^T y`` is larger.
-        stop_below: a problem ends when its value is lower; 0 never ends one.
-        patience: a problem ends when its best value did not fall by a thousandth in so many outer iterations; 0 never.
     """
 
     iterations: int = 300
@@ -44,29 +39,6 @@ class Options:
     tolerance_grad: float = 1e-7
     tolerance_change: float = 1e-9
     curvature_floor: float = 1e-10
-    stop_below: float = 0.0
-    patience: int = 0
-
-
-@dataclass(frozen=True)
-class Minimum:
-    """Where each of N problems ended.
-
-    Args:
-        best: shape ``(N, d)``: the lowest point that was visited; always finite.
-        value: shape ``(N,)``: its value.
-        last: shape ``(N, d)``: the last finite point.
-        iterations: shape ``(N,)``: outer iterations begun.
-        diverged: shape ``(N,)``: whether a value or gradient became infinite or NaN.
-        curve: shape ``(N, iterations)``: value at the end of each outer iteration, the last one carried on.
-    """
-
-    best: Tensor
-    value: Tensor
-    last: Tensor
-    iterations: Tensor
-    diverged: Tensor
-    curve: Tensor
 
 
 def minimise(evaluate: Evaluate, start: Tensor, options: Options, groups: Tensor | None = None) -> Minimum:
@@ -77,8 +49,7 @@ def minimise(evaluate: Evaluate, start: Tensor, options: Options, groups: Tensor
             ``which``, their values ``(A,)`` and gradients ``(A, d)``. A row must depend on its own problem only.
         start: shape ``(N, d)``.
         options: see :class:`Options`.
-        groups: shape ``(N,)``: restarts of one victim share a number. When one of them falls below ``stop_below``, the
-            others end too. By default every problem is its own group.
+        groups: shape ``(N,)``: see :class:`~fl_attack_bench.inversion.running.Running`.
     """
     batch = _Batch(evaluate, start, options, groups)
     with torch.no_grad():
@@ -87,29 +58,15 @@ def minimise(evaluate: Evaluate, start: Tensor, options: Options, groups: Tensor
     return batch.result()
 
 
-class _Batch:
-    """The problems that are still running, and what the ended ones left behind."""
+class _Batch(Running):
+    """The problems that are still running."""
 
-    # Everything that belongs to one running problem; rows are dropped together.
-    _STATE = (
-        "which x value gradient direction t before fresh steps trials outer best best_value patient_value patient_since"
-    )
+    state = (*Running.state, "value", "gradient", "direction", "t", "before", "fresh", "steps", "trials", "outer")
 
     def __init__(self, evaluate: Evaluate, start: Tensor, options: Options, groups: Tensor | None) -> None:
-        count, dimension = start.shape
+        super().__init__(start, options, groups)
         self.options = options
         self._evaluate = evaluate
-        self._groups = torch.arange(count, device=start.device) if groups is None else groups
-        self._left = Minimum(
-            best=start.clone(),
-            value=start.new_full((count,), torch.inf),
-            last=start.nan_to_num(),
-            iterations=torch.zeros(count, dtype=torch.int64, device=start.device),
-            diverged=torch.zeros(count, dtype=torch.bool, device=start.device),
-            curve=start.new_full((count, options.iterations), torch.nan),
-        )
-        self.which = torch.arange(count, device=start.device)
-        self.x = start.clone()
         self.value, self.gradient = evaluate(self.x, self.which)
         self.direction = torch.zeros_like(start)
         self.t = torch.zeros_like(self.value)
@@ -118,13 +75,10 @@ class _Batch:
         self.steps = torch.zeros_like(self.which)
         self.trials = torch.ones_like(self.which)
         self.outer = torch.zeros_like(self.which)
-        self.best, self.best_value = self.x.nan_to_num(), self.value.nan_to_num(nan=torch.inf)
-        self.patient_value, self.patient_since = self.value.clone(), torch.zeros_like(self.which)
-        self.history = History(count, dimension, options.history, start)
-        bad = ~self._finite(self.value, self.gradient)
-        flat = self.gradient.abs().amax(1) <= options.tolerance_grad
-        self._left.diverged[self.which[bad]] = True
-        self._drop(bad | flat | self._group_done())
+        self.history = History(len(start), start.shape[1], options.history, start)
+        finite = self._finite(self.value, self.gradient)
+        self.remember(self.value, finite)
+        self._drop(~finite | self._flat() | self.over(self.outer))
 
     def step(self) -> None:
         """One L-BFGS step of every running problem."""
@@ -139,22 +93,11 @@ class _Batch:
         was = self.value
         moved = self._move()
         finite = self._finite(self.value, self.gradient) & self.direction.isfinite().all(1)
-        improved = finite & (self.value < self.best_value)
-        self.best[improved], self.best_value[improved] = self.x[improved], self.value[improved]
+        self.remember(self.value, finite)
         still = (moved <= options.tolerance_change) | ((self.value - was).abs() < options.tolerance_change)
         ended = (self.steps >= options.inner) | (self.trials >= self._budget()) | still
         self._close_outer(ended & finite)
-        self._left.diverged[self.which[~finite]] = True
-        flat = self.gradient.abs().amax(1) <= options.tolerance_grad
-        self._drop(~finite | flat | (self.outer >= options.iterations) | self._out_of_patience() | self._group_done())
-
-    def result(self) -> Minimum:
-        """What all problems left behind, curves carried on to the end."""
-        curve = self._left.curve
-        for column in range(1, curve.shape[1]):
-            gone = curve[:, column].isnan()
-            curve[gone, column] = curve[gone, column - 1]
-        return self._left
+        self._drop(~finite | self._flat() | (self.outer >= options.iterations) | self.over(self.outer))
 
     def _turn(self) -> None:
         """Learn from the last step and choose the next direction and step length."""
@@ -197,38 +140,23 @@ class _Batch:
 
     def _close_outer(self, ended: Tensor) -> None:
         rows = self.which[ended]
-        self._left.curve[rows, self.outer[ended]] = self.value[ended]
+        self.left.curve[rows, self.outer[ended]] = self.value[ended]
         self.outer = self.outer + ended
         self.steps = torch.where(ended, 0, self.steps)
         self.trials = torch.where(ended, 1, self.trials)
 
-    def _out_of_patience(self) -> Tensor:
-        fell = self.best_value < self.patient_value * (1 - 1e-3)
-        self.patient_value = torch.where(fell, self.best_value, self.patient_value)
-        self.patient_since = torch.where(fell, self.outer, self.patient_since)
-        waited = self.outer - self.patient_since
-        return waited >= self.options.patience if self.options.patience else torch.zeros_like(fell)
-
-    def _group_done(self) -> Tensor:
-        done = self.best_value < self.options.stop_below
-        return torch.isin(self._groups[self.which], self._groups[self.which[done]])
-
     def _drop(self, ended: Tensor) -> None:
-        """Write down what the ended problems found and take them out of the batch."""
+        """Take the ended problems out of the batch; an iteration that they left half done ends at their best."""
         if not ended.any():
             return
         rows = self.which[ended]
-        self._left.best[rows], self._left.value[rows] = self.best[ended], self.best_value[ended]
-        self._left.last[rows] = self.x[ended].nan_to_num()
-        begun = self.outer[ended] + (self.steps[ended] > 0)
-        self._left.iterations[rows] = begun
         place = self.outer[ended].clamp(max=self.options.iterations - 1)
-        unwritten = self._left.curve[rows, place].isnan()
-        self._left.curve[rows[unwritten], place[unwritten]] = self.best_value[ended][unwritten]
-        running = (~ended).nonzero().squeeze(1)
-        for name in self._STATE.split():
-            setattr(self, name, getattr(self, name)[running])
-        self.history.keep(running)
+        unwritten = self.left.curve[rows, place].isnan()
+        self.left.curve[rows[unwritten], place[unwritten]] = self.best_value[ended][unwritten]
+        self.history.keep(self.leave(ended, self.outer + (self.steps > 0)))
+
+    def _flat(self) -> Tensor:
+        return self.gradient.abs().amax(1) <= self.options.tolerance_grad
 
     @staticmethod
     def _finite(value: Tensor, gradient: Tensor) -> Tensor:

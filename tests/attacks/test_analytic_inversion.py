@@ -9,16 +9,14 @@ from views import attack, only, precise, view_of
 
 from fl_attack_bench import metrics, models
 from fl_attack_bench.api import HorizontalView, Observation, SkipCell
-from fl_attack_bench.data import datasets
 from fl_attack_bench.inversion import analytic
 from fl_attack_bench.scenarios.horizontal import Samples
 from fl_attack_bench.seeds import Streams
 
 
 @pytest.fixture(scope="module")
-def victims(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    digits = datasets.load("digits", tmp_path_factory.mktemp("data"))
-    return Samples(digits.x_test[:24], digits.y_test[:24])
+def victims(digits: Samples) -> Samples:
+    return digits.pick(torch.arange(24))
 
 
 def errors(view: HorizontalView, victims: Samples) -> Tensor:

@@ -10,19 +10,12 @@ from views import attack, only, precise, spoilt, view_of
 
 from fl_attack_bench import metrics, registry
 from fl_attack_bench.api import HorizontalView, Reconstruction, SkipCell
-from fl_attack_bench.data import datasets
 from fl_attack_bench.scenarios.horizontal import Samples
 from fl_attack_bench.seeds import Streams
 
 ATTACKS = registry.names("attack")
 # Networks of which every attack can play one.
 NETWORKS = ("lenet_dlg", "mlp")
-
-
-@pytest.fixture(scope="module")
-def victims(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    digits = datasets.load("digits", tmp_path_factory.mktemp("data"))
-    return Samples(digits.x_test[:4], digits.y_test[:4])
 
 
 def suited(name: str, victims: Samples, defense: str = "none", **parameters: object) -> HorizontalView:

@@ -5,7 +5,6 @@ import torch
 from views import attack, view_of
 
 from fl_attack_bench import metrics, registry
-from fl_attack_bench.data import datasets
 from fl_attack_bench.scenarios.horizontal import Samples
 from fl_attack_bench.seeds import Streams
 
@@ -13,9 +12,8 @@ BATCH = 8
 
 
 @pytest.fixture(scope="module")
-def victims(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    digits = datasets.load("digits", tmp_path_factory.mktemp("data"))
-    return Samples(digits.x_test[: 6 * BATCH], digits.y_test[: 6 * BATCH])
+def victims(digits: Samples) -> Samples:
+    return digits.pick(torch.arange(6 * BATCH))
 
 
 def share(victims: Samples, *defense: str, **settings: object) -> float:

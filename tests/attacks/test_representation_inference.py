@@ -9,7 +9,6 @@ from views import attack, precise, view_of
 
 from fl_attack_bench import metrics
 from fl_attack_bench.api import HorizontalView, Observation, SkipCell
-from fl_attack_bench.data import datasets
 from fl_attack_bench.inversion.feature_matching import FeatureMatching
 from fl_attack_bench.inversion.priors import total_variation
 from fl_attack_bench.representation import inputs
@@ -17,12 +16,6 @@ from fl_attack_bench.scenarios.horizontal import Samples
 from fl_attack_bench.seeds import Streams
 
 NAME = "representation_inference"
-
-
-@pytest.fixture(scope="module")
-def victims(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    digits = datasets.load("digits", tmp_path_factory.mktemp("data"))
-    return Samples(digits.x_test[:4], digits.y_test[:4])
 
 
 def images_of(view: HorizontalView, **parameters: object) -> Tensor:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fl_attack_bench.inversion.history import History
-from fl_attack_bench.inversion.lbfgs import LineSearch, Minimum, Options, minimise
+from fl_attack_bench.inversion.lbfgs import LineSearch, Options, minimise
+from fl_attack_bench.inversion.running import Minimum
 
 
 def rosenbrock(x: Tensor) -> Tensor:
