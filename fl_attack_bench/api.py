@@ -7,22 +7,44 @@ other: an attack gets a view, which holds what the wire delivered to the adversa
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from fl_attack_bench.codec import Dense, Part, Payload, Sparse
+from fl_attack_bench.aggregation import (
+    UPDATE,
+    Averaging,
+    Bytes,
+    Collector,
+    Contribution,
+    Mean,
+    Party,
+    Round,
+    RoundFailed,
+    Said,
+    Uploading,
+    dense,
+)
+from fl_attack_bench.codec import CodecError, Dense, Part, Payload, Sparse, encode, frame_bytes
 from fl_attack_bench.errors import SkipCell
 from fl_attack_bench.method import Card, Method, Scenario
 from fl_attack_bench.seeds import Streams
 from fl_attack_bench.update import Layout, Update
-from fl_attack_bench.wire import Message
+from fl_attack_bench.wire import SERVER, Message, client
 
 __all__ = [
+    "SERVER",
+    "UPDATE",
+    "ActiveAttack",
+    "Bytes",
     "Card",
     "Certificate",
     "ClientState",
+    "CodecError",
+    "Collector",
+    "Contribution",
     "Dense",
     "Exposure",
     "Guarantee",
@@ -31,18 +53,25 @@ __all__ = [
     "Layout",
     "LocalPlan",
     "LocalStep",
+    "Mean",
     "Message",
     "Method",
     "Observation",
     "Part",
+    "Party",
     "PassiveAttack",
     "Payload",
     "Reconstruction",
+    "Round",
+    "RoundFailed",
+    "Said",
     "SeenRound",
     "SkipCell",
     "Sparse",
     "Streams",
     "Update",
+    "dense",
+    "frame_bytes",
 ]
 
 
@@ -132,7 +161,7 @@ class Observation:
     """What a curious server can read out of client payloads.
 
     Args:
-        values: shape ``(*batch, n)``; what was not sent reads 0.
+        values: shape ``(*batch, n)``; what was not sent reads 0, or what a share or a mask in its place would say.
         sent: shape ``(*batch, n)``, bool: the entries that the payload really carried in the clear.
         noise: shape ``(*batch, n)``: standard deviation of what the defense did to an entry, as far as the reader
             knows; 0 for an exact entry, infinite where nothing is known of its true value, NaN where it is not stated.
@@ -216,6 +245,26 @@ class HorizontalDefense(Method):
         del client
         return Payload.dense(update.flat)
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps of a round in order; the client's word to the server about its update is in ``UPDATE``."""
+        return (UPDATE,)
+
+    def member(self, contribution: Contribution, client: ClientState, round: Round) -> Party:
+        """A client's side of a round: by default one upload. Override it where clients need to talk to each other."""
+        del round
+        return Uploading(lambda: self.upload(contribution.update, client), contribution)
+
+    def collector(self, round: Round, memory: dict[str, Tensor]) -> Collector:
+        """The server's side of a round: by default it averages the uploads.
+
+        Args:
+            round: the round.
+            memory: what the server keeps from round to round; starts empty.
+        """
+        del memory
+        return Averaging(self.aggregate, round)
+
     def read(self, payload: Payload, layout: Layout) -> Observation:
         """What a curious server can read out of one client's payload."""
         del layout
@@ -241,6 +290,32 @@ class HorizontalDefense(Method):
             else:
                 total.index_add_(0, part.indices, part.values, alpha=weight)
         return Update(total, layout)
+
+    def traffic(self, layout: Layout, statistics: int, clients: int) -> Bytes:
+        """Cost model: the bytes of a round in which everybody follows the protocol, as the wire would meter them.
+
+        The default is for a plain upload: the length of the real encoding of what :meth:`upload` makes of a random
+        update in a client's first round. Override it together with :meth:`member`, by :func:`frame_bytes`, so that no
+        tensor is made.
+
+        Args:
+            layout: names the slices of an update.
+            statistics: how many running statistics of batch norm the network has.
+            clients: how many take part in the round.
+
+        Raises:
+            SkipCell: so many clients cannot play it, or the defense has a protocol of its own and no model of it.
+        """
+        del clients
+        draw = Streams(0).generator("traffic")
+        drawn = torch.randn(layout.size + statistics, generator=draw)
+        name = client(0)
+        contribution = Contribution(Update(drawn[: layout.size], layout), drawn[layout.size :], 1)
+        round = Round("traffic", 0, (name,), layout, statistics)
+        party = self.member(contribution, ClientState(name, 0, 1, draw), round)
+        if not isinstance(party, Uploading):
+            raise SkipCell(f"{type(self).__name__} has a protocol of its own and does not say what it costs")
+        return Bytes(up=sum(len(encode(payload)) for step in self.steps for _, payload in party.say(step)))
 
     def guarantee(self, exposure: Exposure) -> Guarantee | None:
         """The privacy guarantee after training, or None for a defense that is not about differential privacy."""
@@ -350,6 +425,40 @@ class Reconstruction:
     diverged: Tensor
     curve: tuple[float, ...] = ()
     representations: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ActiveAttack(Method):
+    """An adversary that controls some clients and departs from the protocol; every verb has a harmless default.
+
+    Args:
+        clients: how many it controls: the federation's first ones.
+    """
+
+    scenario: ClassVar[Scenario] = "horizontal"
+    clients: Annotated[int, Ge(1), Le(1024)] = 1
+
+    def poison(self, contribution: Contribution, rng: torch.Generator) -> Contribution:
+        """What a controlled client brings to the round in place of its honest contribution."""
+        del rng
+        return contribution
+
+    def corrupt(
+        self, parties: Mapping[str, Party], round: Round, defense: Mapping[str, Any], rng: torch.Generator
+    ) -> Mapping[str, Party]:
+        """What the controlled clients do in the protocol in place of what an honest client would.
+
+        Args:
+            parties: the honest parties of the controlled clients, by name; those of the others are out of reach.
+            round: the round.
+            defense: the defense's parameters, which everybody knows.
+            rng: the adversary's random stream in this round.
+
+        Raises:
+            SkipCell: the attack has no meaning for this defense; the reason goes into the record.
+        """
+        del round, defense, rng
+        return parties
 
 
 @dataclass(frozen=True)

@@ -68,19 +68,20 @@ def _result(folder: Path) -> dict[str, Any]:
 def _found(
     results: Mapping[Kind, dict[str, Any]], outcomes: Mapping[Kind, Outcome], provenance: Provenance
 ) -> dict[str, Any]:
-    training, attacked = results.get("training"), results.get("attack")
+    training, attacked, corrupted = (results.get(kind) for kind in ("training", "attack", "corrupted"))
     status, reason = _verdict(outcomes)
     utility = cost = None
     if training is not None:
         cost = training["cost"] | results.get("timing", {})
         if "centralised" in results:
             utility = training["utility"] | {"centralised_accuracy": results["centralised"]["accuracy"]}
-    fingerprint = next((r["dataset_fingerprint"] for r in (training, attacked) if r is not None), "")
+    fingerprint = next((r["dataset_fingerprint"] for r in (training, attacked, corrupted) if r is not None), "")
     return {
         "status": status,
         "reason": reason,
         "reconstructed": attacked["reconstructed"] if attacked is not None else [],
         "utility": utility,
+        "integrity": corrupted["integrity"] if corrupted is not None else None,
         "cost": cost,
         "privacy": training["privacy"] if training is not None else None,
         "provenance": provenance.model_copy(update={"dataset_fingerprint": fingerprint}),

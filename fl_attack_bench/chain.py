@@ -5,10 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from fl_attack_bench.api import (
+    Bytes,
     Card,
     Certificate,
     ClientState,
+    Collector,
+    Contribution,
     Exposure,
     Guarantee,
     HorizontalDefense,
@@ -16,7 +21,9 @@ from fl_attack_bench.api import (
     LocalPlan,
     LocalStep,
     Observation,
+    Party,
     Payload,
+    Round,
     Update,
 )
 from fl_attack_bench.errors import UserError
@@ -42,7 +49,8 @@ class Chain(HorizontalDefense):
 
     def __post_init__(self) -> None:
         for link in self.links[:-1]:
-            if type(link).aggregate is not HorizontalDefense.aggregate:
+            own = type(link)
+            if own.aggregate is not HorizontalDefense.aggregate or own.member is not HorizontalDefense.member:
                 name = type(link).__name__
                 raise UserError(f"{name} aggregates in a way of its own, so in a chain it can only stand last")
 
@@ -59,10 +67,14 @@ class Chain(HorizontalDefense):
 
     def upload(self, update: Update, client: ClientState) -> Payload:
         """What the last link sends of what the others let be read."""
+        return self._upload(len(self.links) - 1, self._passed(update, client), client)
+
+    def _passed(self, update: Update, client: ClientState) -> Update:
+        """What the links before the last let be read of an update."""
         for place, link in enumerate(self.links[:-1]):
             payload = self._upload(place, update, client)
             update = Update(link.read(payload, update.layout).values, update.layout)
-        return self._upload(len(self.links) - 1, update, client)
+        return update
 
     def _upload(self, place: int, update: Update, client: ClientState) -> Payload:
         """One link's upload; what it keeps on the client stands under its place in the chain."""
@@ -71,6 +83,22 @@ class Chain(HorizontalDefense):
         payload = self.links[place].upload(update, replace(client, memory=own))
         client.memory.update({mark + key: kept for key, kept in own.items()})
         return payload
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Those of the last link."""
+        return self.links[-1].steps
+
+    def member(self, contribution: Contribution, client: ClientState, round: Round) -> Party:
+        """The last link's client, who contributes what the others let be read."""
+        last = self.links[-1]
+        if type(last).member is HorizontalDefense.member:
+            return super().member(contribution, client, round)
+        return last.member(replace(contribution, update=self._passed(contribution.update, client)), client, round)
+
+    def collector(self, round: Round, memory: dict[str, Tensor]) -> Collector:
+        """The last link's server."""
+        return self.links[-1].collector(round, memory)
 
     def read(self, payload: Payload, layout: Layout) -> Observation:
         """As the last link is read."""
@@ -89,6 +117,13 @@ class Chain(HorizontalDefense):
     def aggregate(self, payloads: Sequence[Payload], weights: Sequence[float], layout: Layout) -> Update:
         """As the last link aggregates."""
         return self.links[-1].aggregate(payloads, weights, layout)
+
+    def traffic(self, layout: Layout, statistics: int, clients: int) -> Bytes:
+        """That of the last link; of a plain upload, what it makes of what the others let be read."""
+        last = self.links[-1]
+        if type(last).member is HorizontalDefense.member:
+            return super().traffic(layout, statistics, clients)
+        return last.traffic(layout, statistics, clients)
 
     def guarantee(self, exposure: Exposure) -> Guarantee | None:
         """The strongest that a link gives, against the server: what other links do to an upload is post-processing.

@@ -7,7 +7,7 @@ variable-length integers (LEB128: seven bits a byte) followed by the values.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -86,6 +86,18 @@ def encode(payload: Payload) -> bytes:
     return b"".join(pieces)
 
 
+def frame_bytes(parts: Mapping[str, tuple[torch.dtype, Sequence[int]]]) -> int:
+    """The length of the frame of a payload whose parts are all dense, by name with dtype and shape; none is made.
+
+    Raises:
+        CodecError: a frame holds no such dtype.
+    """
+    size = len(MAGIC) + 2
+    for name, (dtype, shape) in parts.items():
+        size += 1 + len(name.encode()) + 3 + 8 * len(shape) + prod(shape) * _NUMPY[_code(name, dtype)].itemsize
+    return size
+
+
 def decode(frame: bytes) -> Payload:
     """The payload that a frame holds, on the CPU.
 
@@ -112,11 +124,9 @@ def decode(frame: bytes) -> Payload:
 def _encode_part(name: str, part: Part) -> list[bytes]:
     label = name.encode()
     tensor = part.values
-    if tensor.dtype not in _DTYPES:
-        raise CodecError(f"part {name!r}: no encoding for {tensor.dtype}; legal: {', '.join(map(str, _DTYPES))}")
+    code = _code(name, tensor.dtype)
     if len(label) > 255 or tensor.ndim > 255:
         raise CodecError(f"part {name!r}: names and shapes hold at most 255 bytes and axes")
-    code = _DTYPES.index(tensor.dtype)
     array = np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype=_NUMPY[code])
     if isinstance(part, Dense):
         form, shape, body = _DENSE, tuple(tensor.shape), [array.tobytes()]
@@ -125,6 +135,12 @@ def _encode_part(name: str, part: Part) -> list[bytes]:
         shape = (part.length,)
     head = struct.pack(f"<B{len(label)}sBBB{len(shape)}Q", len(label), label, form, code, len(shape), *shape)
     return [head, *body]
+
+
+def _code(name: str, dtype: torch.dtype) -> int:
+    if dtype not in _DTYPES:
+        raise CodecError(f"part {name!r}: no encoding for {dtype}; legal: {', '.join(map(str, _DTYPES))}")
+    return _DTYPES.index(dtype)
 
 
 def _encode_sparse(name: str, part: Sparse, values: npt.NDArray[np.generic]) -> tuple[int, list[bytes]]:

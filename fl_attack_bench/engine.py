@@ -10,9 +10,10 @@ from pathlib import Path
 
 from fl_attack_bench import __version__
 
-ROOMS = ("data", "inversion", "models", "representation", "scenarios")
+ROOMS = ("crypto", "data", "inversion", "models", "representation", "scenarios")
 MODULES = (
     "accountant",
+    "aggregation",
     "api",
     "chain",
     "codec",
@@ -24,6 +25,7 @@ MODULES = (
     "metrics",
     "play",
     "reconstruction",
+    "secure_aggregation",
     "seeds",
     "suite",
     "update",

@@ -1,6 +1,7 @@
 """A network whose parameters live in one flat vector."""
 
 import copy
+import math
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own idiom
@@ -42,8 +43,11 @@ class FlatModel:
             buffer.copy_(piece.view_as(buffer))
 
     def gradient(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Gradient of the mean cross entropy of a batch, shape ``(layout.size,)``."""
-        loss = F.cross_entropy(self.module(images), labels)
+        """Gradient of a batch's mean loss, shape ``(layout.size,)``.
+
+        Cross entropy for class labels (int64), the squared error of the one output for numbers (floating point).
+        """
+        loss = _loss(self.module(images), labels, "mean")
         return torch.cat([part.flatten() for part in torch.autograd.grad(loss, self._parameters)])
 
     def public(self) -> nn.Module:
@@ -51,18 +55,36 @@ class FlatModel:
         return copy.deepcopy(self.module).eval()
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
-        """Share of images whose largest logit is their label's, in [0, 1]; in evaluation mode."""
+        """The first of :meth:`evaluate`'s figures."""
         return self.evaluate(images, labels)[0]
 
     @torch.no_grad()
     def evaluate(self, images: Tensor, labels: Tensor, batch: int = 1000) -> tuple[float, float]:
-        """Accuracy in [0, 1] and mean cross entropy in nats, in evaluation mode."""
+        """Accuracy in [0, 1] and mean loss, in evaluation mode.
+
+        For class labels the share of images whose largest logit is their label's, and the mean cross entropy in nats.
+        For numbers ``R^2 = 1 - sum((y - f)^2) / sum((y - mean(y))^2)`` clipped to [0, 1], and the mean squared error.
+        """
         was = self.module.training
         self.module.eval()
         hits, loss = 0, 0.0
         for some, target in zip(images.split(batch), labels.split(batch), strict=True):
-            logits = self.module(some)
-            hits += int((logits.argmax(1) == target).sum())
-            loss += float(F.cross_entropy(logits, target, reduction="sum"))
+            outputs = self.module(some)
+            hits += 0 if target.is_floating_point() else int((outputs.argmax(1) == target).sum())
+            loss += float(_loss(outputs, target, "sum"))
         self.module.train(was)
+        if labels.is_floating_point():
+            return _determination(loss, labels), loss / len(labels)
         return hits / len(labels), loss / len(labels)
+
+
+def _loss(outputs: Tensor, labels: Tensor, reduction: str) -> Tensor:
+    if labels.is_floating_point():
+        return F.mse_loss(outputs.squeeze(1), labels, reduction=reduction)
+    return F.cross_entropy(outputs, labels, reduction=reduction)
+
+
+def _determination(squared_error: float, targets: Tensor) -> float:
+    spread = float((targets - targets.mean()).square().sum())
+    explained = 1 - squared_error / spread if spread else 0.0
+    return min(max(explained, 0.0), 1.0) if math.isfinite(explained) else 0.0

@@ -11,6 +11,7 @@ centralised    task, seed                        accuracy of the network trained
 training       task, defense, seed               the trained network, accuracy curve, bytes, guarantee
 timing         task, defense                     seconds of client, defense and server; must run alone
 attack         task, attack, defense, seed       scores and reconstructions at each moment
+corrupted      task, attack, defense, seed       accuracy where an active attack's clients take part
 =============  ================================  ==========================================================
 """
 
@@ -30,7 +31,8 @@ from fl_attack_bench.record import Status
 from fl_attack_bench.schema import Document
 from fl_attack_bench.suite import Cell, MethodSpec
 
-Kind = Literal["centralised", "training", "timing", "attack"]
+Kind = Literal["centralised", "training", "timing", "attack", "corrupted"]
+ATTACKING: frozenset[Kind] = frozenset({"attack", "corrupted"})
 RESULT = "result.json"
 PICTURES = "reconstructions.npz"
 
@@ -118,7 +120,7 @@ class Job(Document):
             axes["seed"] = cell.seed
         if self.kind != "centralised":
             axes["defense"] = _identity("defense", cell.defense)
-        if self.kind == "attack" and cell.attack is not None:
+        if self.kind in ATTACKING and cell.attack is not None:
             axes["attack"] = _identity("attack", cell.attack)
         text = json.dumps(axes, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -139,6 +141,8 @@ def of(cell: Cell, context: Context = _NO_CONTEXT) -> list[Job]:
         kinds += ["centralised", "training", "timing"]
     if cell.task.victims is not None:
         kinds.append("attack")
+    if cell.task.adversary == "clients":
+        kinds.append("corrupted")
     return [Job(kind=kind, cell=cell, context=context) for kind in kinds]
 
 

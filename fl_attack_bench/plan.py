@@ -137,4 +137,4 @@ def _known(job: Job, key: Key, store: Store, broken: Mapping[Method, Outcome], *
 
 
 def _imports(job: Job, kind: registry.Kind) -> bool:
-    return job.kind == "attack" or (kind == "defense" and job.kind != "centralised")
+    return job.kind in jobs.ATTACKING or (kind == "defense" and job.kind != "centralised")

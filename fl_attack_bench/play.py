@@ -1,4 +1,4 @@
-"""Plays one job of a cell: a training, its centralised counterpart, its timing, or an attack.
+"""Plays one job of a cell: a training, its centralised counterpart, its timing, or an attack on it.
 
 This is the one place where the pieces meet: dataset, network, scenario, defense and attack. It runs in a worker process
 and leaves a result folder; what it raises becomes the cell's status.
@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fl_attack_bench import hardware, metrics, models, reconstruction, registry, suite
-from fl_attack_bench.api import Certificate, HorizontalDefense, LocalStep, PassiveAttack
+from fl_attack_bench.aggregation import Stopwatch
+from fl_attack_bench.api import ActiveAttack, Certificate, HorizontalDefense, LocalStep, PassiveAttack
 from fl_attack_bench.chain import Chain
-from fl_attack_bench.codec import decode, encode
 from fl_attack_bench.data import datasets, partition
 from fl_attack_bench.errors import SkipCell, UserError
 from fl_attack_bench.flat_model import FlatModel
@@ -28,13 +28,15 @@ from fl_attack_bench.jobs import PICTURES, RESULT, Job, Settings, publishing
 from fl_attack_bench.link import Link
 from fl_attack_bench.method import build
 from fl_attack_bench.reconstruction import Truth
+from fl_attack_bench.record import MOST_NOTES
 from fl_attack_bench.scenarios import horizontal
-from fl_attack_bench.scenarios.horizontal import Client, LocalWork, Samples, Server, Snapshot
+from fl_attack_bench.scenarios.horizontal import Adversary, Client, LocalWork, Samples, Server, Snapshot, Trained
 from fl_attack_bench.seeds import Streams, derive
 from fl_attack_bench.suite import MethodSpec, Training
 from fl_attack_bench.wire import SERVER, Wire, client
 
 TENSORS = "federation.safetensors"
+_NOTE = 500  # characters of one failure or incident
 # Rounds that a timing plays: one to warm up, the rest measured.
 _TIMED_ROUNDS = 4
 
@@ -46,7 +48,13 @@ def play(job: Job, settings: Settings) -> None:
         SkipCell: a method cannot be played on this task.
         UserError: the suite asks for what this machine does not have, or for the impossible.
     """
-    players = {"centralised": _centralised, "training": _training, "timing": _timing, "attack": _attack}
+    players = {
+        "centralised": _centralised,
+        "training": _training,
+        "timing": _timing,
+        "attack": _attack,
+        "corrupted": _corrupted,
+    }
     stage = _Stage(job, settings)
     with publishing(job, settings.work) as folder:
         result = players[job.kind](stage, folder)
@@ -64,6 +72,7 @@ class _Stage:
         if self.cell.task.gpu and self.device.type == "cpu":
             raise SkipCell(f"task {self.cell.task.name!r} is marked gpu: it would take many hours on a CPU")
         self.dataset = datasets.load(self.cell.task.dataset, settings.data_dir, settings.download)
+        models.fits(self.cell.task.model, self.dataset.name, numbers=self.dataset.y_train.is_floating_point())
         self.root = Streams(derive(self.cell.suite, self.cell.suite_version, self.cell.task.name))
         self.seed = self.root.child("seed", self.cell.seed)
 
@@ -90,6 +99,17 @@ class _Stage:
     def defense(self) -> HorizontalDefense:
         """The cell's defense, made from its parameters."""
         return cast(HorizontalDefense, _make("defense", self.cell.defense))
+
+    def attack(self) -> PassiveAttack | ActiveAttack:
+        """The cell's attack, made from its parameters."""
+        if self.cell.attack is None:
+            raise UserError(f"cell {self.cell.id} names no attack")
+        return cast(PassiveAttack | ActiveAttack, _make("attack", self.cell.attack))
+
+    def random(self, *axes: str) -> Streams:
+        """The attack's randomness. Not of the defense: every defense meets the same starting points."""
+        attack = self.cell.attack
+        return self.seed.child(*axes, attack.model_dump_json() if attack else "")
 
     @property
     def training(self) -> Training:
@@ -178,14 +198,41 @@ def _training(stage: _Stage, folder: Path) -> dict[str, Any]:
     _save({"initial": trained.first, "trained": trained.last}, folder / TENSORS)
     guarantee = defense.guarantee(trained.exposure)
     return {
-        "utility": {
-            "accuracy": trained.curve[-1][1],
-            "curve": trained.curve,
-            "losses": [point for point in trained.losses if math.isfinite(point[1])],
-            "diverged": trained.diverged,
-        },
+        "utility": _learned(trained, test),
         "cost": traffic(trained.wire, len(devices), training.sampled, stage.settings.links),
         "privacy": None if guarantee is None else asdict(guarantee),
+        "dataset_fingerprint": stage.dataset.fingerprint,
+    }
+
+
+def _learned(trained: Trained, test: Samples) -> dict[str, Any]:
+    return {
+        "accuracy": trained.curve[-1][1],
+        "targets": "numbers" if test.labels.is_floating_point() else "classes",
+        "curve": trained.curve,
+        "losses": [point for point in trained.losses if math.isfinite(point[1])],
+        "diverged": trained.diverged,
+        "failed_rounds": len(trained.failures),
+        "failures": [text[:_NOTE] for text in trained.failures[:MOST_NOTES]],
+        "incident_count": len(trained.incidents),
+        "incidents": [text[:_NOTE] for text in trained.incidents[:MOST_NOTES]],
+    }
+
+
+def _corrupted(stage: _Stage, folder: Path) -> dict[str, Any]:
+    """Train the same federation as :func:`_training`, with clients among it that the attack controls."""
+    del folder
+    training, defense, attack = stage.training, stage.defense(), stage.attack()
+    if not isinstance(attack, ActiveAttack):
+        raise SkipCell(f"{attack.card.title} is a passive attack, and this task's adversary are malicious clients")
+    devices, test = stage.devices(), stage.samples("test")
+    if attack.clients > len(devices):
+        raise SkipCell(f"the attack controls {attack.clients} clients, and the federation has {len(devices)}")
+    adversary = Adversary(attack, attack.clients, stage.random("adversary"))
+    streams = stage.seed.child("training")
+    trained = horizontal.train(training, stage.model(), devices, test, defense, streams, adversary=adversary)
+    return {
+        "integrity": _learned(trained, test) | {"clients": attack.clients},
         "dataset_fingerprint": stage.dataset.fingerprint,
     }
 
@@ -223,23 +270,15 @@ def _timing(stage: _Stage, folder: Path) -> dict[str, Any]:
     members = [Client(client(number), samples, defense) for number, samples in enumerate(devices)]
     work = LocalWork.of(training)
     seconds: dict[str, list[float]] = {"client_seconds": [], "defense_seconds": [], "server_seconds": []}
-    model.module.train()
     for round in range(_TIMED_ROUNDS):
-        frames, spent, defending = [], [], []
-        received = server.model()
-        for member in members:
-            streams = stage.seed.child("timing", member.name, round)
-            began = clock()
-            frames.append(encode(member.answer(received, model, work, round, streams, clock)))
-            spent.append(clock() - began)
-            defending.append(member.defense_seconds)
-        began = clock()
-        server.take([decode(frame) for frame in frames])
-        served = clock() - began
+        watch = Stopwatch(clock)
+        horizontal.play_round(
+            Wire(), server, members, model, work, round, stage.seed.child("timing"), adversary=None, watch=watch
+        )
         if round:
-            seconds["client_seconds"] += spent
-            seconds["defense_seconds"] += defending
-            seconds["server_seconds"].append(served)
+            seconds["client_seconds"] += [watch.total[member.name] for member in members]
+            seconds["defense_seconds"] += [watch.speaking[member.name] for member in members]
+            seconds["server_seconds"].append(watch.total[SERVER])
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -261,11 +300,11 @@ def _load(path: Path) -> dict[str, list[Snapshot]]:
 
 def _attack(stage: _Stage, folder: Path) -> dict[str, Any]:
     """Let the victims send at each moment, hand the view to the attack, score what it makes of it."""
-    cell = stage.cell
-    if cell.attack is None:
-        raise UserError(f"cell {cell.id} names no attack")
-    attack = cast(PassiveAttack, _make("attack", cell.attack))
-    defense = stage.defense()
+    cell, attack, defense = stage.cell, stage.attack(), stage.defense()
+    if not isinstance(attack, PassiveAttack):
+        raise SkipCell(f"{attack.card.title} is an active attack, and this task's adversary is a curious server")
+    if stage.dataset.y_test.is_floating_point():
+        raise UserError(f"{stage.dataset.name}: its targets are numbers; attacks on privacy are for class labels")
     victims, names, ids = stage.victims()
     truth = Truth.of(victims, ids, stage.dataset.classes)
     if min(truth.images.shape[3:]) < metrics.SMALLEST:
@@ -286,8 +325,7 @@ def _attack(stage: _Stage, folder: Path) -> dict[str, Any]:
             model, snapshots, victims, names, defense, cell.defense.label, stage.victims_work, streams
         )
         began = clock()
-        # Not of the defense: every defense meets the same starting points.
-        found = attack.reconstruct(view, stage.seed.child("attack", moment, cell.attack.model_dump_json()))
+        found = attack.reconstruct(view, stage.random("attack", moment))
         seconds = clock() - began
         found = reconstruction.check(found, truth)
         images = reconstruction.ordered(found, truth)

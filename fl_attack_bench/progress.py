@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from fl_attack_bench.jobs import Job, Kind, Outcome
+from fl_attack_bench.jobs import ATTACKING, Job, Kind, Outcome
 from fl_attack_bench.record import Record
 
 if TYPE_CHECKING:
@@ -222,6 +222,6 @@ def _name(job: Job) -> str:
     words = [job.kind, cell.task.name]
     if job.kind != "centralised":
         words.append(cell.defense.label)
-    if job.kind == "attack" and cell.attack is not None:
+    if job.kind in ATTACKING and cell.attack is not None:
         words.append(cell.attack.label)
     return " | ".join([*words, *([f"seed {cell.seed}"] if job.kind != "timing" else [])])

@@ -11,6 +11,7 @@ from fl_attack_bench.schema import Document
 from fl_attack_bench.suite import Cell, Gate
 
 MAX_BYTES = 4_000_000
+MOST_NOTES = 20
 Status = Literal["ok", "error", "timeout", "out_of_memory", "skipped"]
 Text = Annotated[str, Field(max_length=20_000)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -86,22 +87,54 @@ class Reconstructed(Document):
     seconds: NonNegative = 0.0
 
 
-class Utility(Document):
-    """Accuracy on the test set, in [0, 1].
+class Learned(Document):
+    """How well a federation learned, on the test set.
+
+    For class labels the accuracy is the share that is right and the loss the mean cross entropy in nats. For numbers
+    the accuracy is the coefficient of determination ``R^2 = 1 - sum((y - f)^2) / sum((y - mean(y))^2)`` clipped to
+    [0, 1], and the loss the mean squared error ``mean((y - f)^2)`` in the target's unit squared; its root is the RMSE.
 
     Args:
         accuracy: of the federated model under the defense after the last round.
-        centralised_accuracy: of the same network trained on the same samples in one place, with as many steps.
+        targets: what is learned: class labels, or numbers.
         curve: ``(round, accuracy)`` points.
-        losses: ``(round, mean cross entropy)`` points in nats, on the test set likewise; those that are finite.
+        losses: ``(round, loss)`` points; those that are finite.
         diverged: whether the weights became infinite or NaN; the accuracy is then of the last finite model.
+        failed_rounds: how many rounds had no mean; the model stayed as it was.
+        failures: why, of the first of them.
+        incident_count: how often the server noticed something and went on in spite of it.
+        incidents: what, of the first of them.
     """
 
     accuracy: Annotated[float, Field(ge=0, le=1)]
-    centralised_accuracy: Annotated[float, Field(ge=0, le=1)]
+    targets: Literal["classes", "numbers"] = "classes"
     curve: list[tuple[int, float]]
     losses: list[tuple[int, float]] = []
     diverged: bool = False
+    failed_rounds: Annotated[int, Field(ge=0)] = 0
+    failures: Annotated[list[Text], Field(max_length=MOST_NOTES)] = []
+    incident_count: Annotated[int, Field(ge=0)] = 0
+    incidents: Annotated[list[Text], Field(max_length=MOST_NOTES)] = []
+
+
+class Utility(Learned):
+    """What a federation of honest clients learned.
+
+    Args:
+        centralised_accuracy: of the same network trained on the same samples in one place, with as many steps.
+    """
+
+    centralised_accuracy: Annotated[float, Field(ge=0, le=1)]
+
+
+class Integrity(Learned):
+    """What the same federation learned where an active attack's clients took part, on the same seed.
+
+    Args:
+        clients: how many clients the attack controlled.
+    """
+
+    clients: Annotated[int, Field(ge=1)]
 
 
 class Cost(Document):
@@ -202,6 +235,7 @@ class Record(Document):
     defense: MethodUsed | None
     reconstructed: list[Reconstructed] = []
     utility: Utility | None = None
+    integrity: Integrity | None = None
     cost: Cost | None = None
     privacy: Privacy | None = None
     provenance: Provenance

@@ -21,7 +21,7 @@ from fl_attack_bench.suite import MethodSpec
 Kind = Literal["attack", "defense"]
 Origin = Literal["built-in", "entry-point", "path"]
 _FOLDERS = {"attack": "fl_attack_bench.attacks", "defense": "fl_attack_bench.defenses"}
-_BASES = {"attack": "PassiveAttack", "defense": "HorizontalDefense"}
+_BASES = {"attack": "PassiveAttack or ActiveAttack", "defense": "HorizontalDefense"}
 
 
 @dataclass(frozen=True)
@@ -150,11 +150,11 @@ def _describe(kind: Kind, name: str, module: types.ModuleType, origin: Origin) -
 
 
 def _checked(kind: Kind, name: str, cls: object) -> type[Method]:
-    from fl_attack_bench.api import HorizontalDefense, PassiveAttack
+    from fl_attack_bench.api import ActiveAttack, HorizontalDefense, PassiveAttack
 
-    base = PassiveAttack if kind == "attack" else HorizontalDefense
-    if not (inspect.isclass(cls) and issubclass(cls, base)):
-        raise UserError(f"{kind} {name!r} is not a {base.__name__}: derive its class from fl_attack_bench.api")
+    bases = (PassiveAttack, ActiveAttack) if kind == "attack" else (HorizontalDefense,)
+    if not (inspect.isclass(cls) and issubclass(cls, bases)):
+        raise UserError(f"{kind} {name!r} is not a {_BASES[kind]}: derive its class from fl_attack_bench.api")
     if not hasattr(cls, "card"):
         raise UserError(f"{kind} {name!r} has no card: add `card = Card(title=..., paper=..., threat=...)`")
     return cls

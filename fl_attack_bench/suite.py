@@ -210,7 +210,12 @@ class Published(Document):
 
 
 class Task(Document):
-    """What is learned. Without ``training`` only round 0 is attacked; without ``victims`` nothing is."""
+    """What is learned, and against whom.
+
+    A curious server goes for the victims' data: without ``training`` only round 0 is attacked, without ``victims``
+    nothing is. Malicious clients go for the training itself: the task then has a training and no victims, and the
+    suite's attacks are active ones.
+    """
 
     name: Name
     scenario: Literal["horizontal"] = "horizontal"
@@ -218,6 +223,9 @@ class Task(Document):
     model: Annotated[Model, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)]
     training: Training | None = None
     victims: Victims | None = None
+    adversary: Literal["server", "clients"] = Field(
+        default="server", description="who attacks: a curious server, or clients that depart from the protocol"
+    )
     learning_rate: float | None = Field(
         default=None, gt=0, description="of the victims' steps; the training's by default, 1 without"
     )
@@ -226,8 +234,17 @@ class Task(Document):
         default=False, description="too much for CPU cores: skipped, with the reason, where there is no GPU"
     )
 
+    @property
+    def attacked(self) -> bool:
+        """Whether attacks are played on it."""
+        return self.victims is not None or self.adversary == "clients"
+
     @model_validator(mode="after")
     def _something_to_do(self) -> "Task":
+        if self.adversary == "clients" and self.training is None:
+            raise ValueError("adversary: clients needs a training: it is what malicious clients attack")
+        if self.adversary == "clients" and self.victims is not None:
+            raise ValueError("adversary: clients goes with no victims: these are what a curious server attacks")
         if self.training is None and self.victims is None:
             raise ValueError("a task needs training, victims or both")
         if self.training is None and self.victims is not None:
@@ -254,7 +271,7 @@ class Gate(Document):
 
 
 class Cell(Document):
-    """Task x attack x defense x seed on a hardware profile. ``attack`` is None on tasks without victims."""
+    """Task x attack x defense x seed on a hardware profile. ``attack`` is None on tasks where nothing is attacked."""
 
     suite: Name
     suite_version: int = Field(ge=1)
@@ -338,8 +355,11 @@ class Suite(Document):
                 raise ValueError(f"{what} {sorted(twice)[0]!r} stands twice")
         if any(spec.links for spec in self.attacks):
             raise ValueError("attacks cannot be chained: list them one by one")
-        if any(task.victims for task in self.tasks) and not self.attacks:
-            raise ValueError("a task names victims, but the suite names no attack")
+        if not self.attacks:
+            if any(task.victims for task in self.tasks):
+                raise ValueError("a task names victims, but the suite names no attack")
+            if any(task.attacked for task in self.tasks):
+                raise ValueError("a task names malicious clients as adversary, but the suite names no attack")
         return self
 
     def cells(self, hardware: str) -> list[Cell]:
@@ -358,7 +378,7 @@ class Suite(Document):
                 hardware=hardware,
             )
             for task, defense, seed in itertools.product(self.tasks, defenses, self.seeds)
-            for attack in (self.attacks if task.victims else [None])
+            for attack in (self.attacks if task.attacked else [None])
         ]
         if len(cells) > MAX_CELLS:
             raise UserError(f"suite {self.suite!r} has {len(cells)} cells, more than {MAX_CELLS}: split it")

@@ -54,7 +54,13 @@ def tags(record: Record, digest: str) -> dict[str, str]:
 
 def figures(record: Record) -> list[Figure]:
     """``(name, value, step)``: the triple, and the curves by iteration and round."""
-    return [*_privacy(record), *_utility(record), *_cost(record), ("seconds", record.provenance.seconds, 0)]
+    return [
+        *_privacy(record),
+        *_utility(record),
+        *_integrity(record),
+        *_cost(record),
+        ("seconds", record.provenance.seconds, 0),
+    ]
 
 
 def _privacy(record: Record) -> Iterator[Figure]:
@@ -98,6 +104,18 @@ def _utility(record: Record) -> Iterator[Figure]:
     yield "utility/centralised_accuracy", record.utility.centralised_accuracy, 0
     for step, value in _thinned(record.utility.curve, _ROUNDS):
         yield "utility/accuracy_by_round", value, step
+    yield "utility/failed_rounds", record.utility.failed_rounds, 0
+
+
+def _integrity(record: Record) -> Iterator[Figure]:
+    found = record.integrity
+    if found is None:
+        return
+    yield "integrity/accuracy", found.accuracy, 0
+    yield "integrity/failed_rounds", found.failed_rounds, 0
+    yield "integrity/incidents", found.incident_count, 0
+    for step, value in _thinned(found.curve, _ROUNDS):
+        yield "integrity/accuracy_by_round", value, step
 
 
 def _cost(record: Record) -> Iterator[Figure]:

@@ -8,6 +8,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from fl_attack_bench.errors import SkipCell
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -40,6 +42,25 @@ class Layout:
             places[name] = slice(start, start + size)
             start += size
         return places
+
+    def chosen(self, layers: str) -> Tensor:
+        """Which entries belong to some layers, shape ``(size,)``, bool.
+
+        Args:
+            layers: ``all``, ``first``, or layers as the model names them, joined by ``+``.
+
+        Raises:
+            SkipCell: the model has no layer of that name.
+        """
+        owners = [name.rpartition(".")[0] for name in self.names]
+        wanted = {"all": set(owners), "first": {owners[0]}}.get(layers) or set(layers.split("+"))
+        unknown = sorted(wanted - set(owners))
+        if unknown:
+            raise SkipCell(
+                f"the model has no layer {unknown[0]!r}; legal: all, first, {', '.join(dict.fromkeys(owners))}"
+            )
+        inside = torch.tensor([owner in wanted for owner in owners])
+        return inside.repeat_interleave(torch.tensor(self.sizes))
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Parameter-shaped views of ``flat``; shape ``(*batch, size)`` gives ``(*batch, *parameter)`` views."""

@@ -85,15 +85,19 @@ class Wire:
 
     def broadcast(self, sender: str, receivers: Sequence[str], payload: Payload) -> Payload:
         """The same message to each receiver: encoded once, paid for each time."""
-        if self._open is None:
-            raise RuntimeError("a message outside of a phase: open one with `with wire.phase(round, topic)`")
         data = encode(payload)
         for receiver in receivers:
-            self._open.traffic[sender].sent += len(data)
-            self._open.traffic[receiver].received += len(data)
-            if receiver in self._watched:
-                self._seen.append(Message(self._open.round, self._open.topic, sender, receiver, data))
+            self.carry(sender, receiver, data)
         return decode(data)
+
+    def carry(self, sender: str, receiver: str, data: bytes) -> None:
+        """Meter and remember a message that is encoded already."""
+        if self._open is None:
+            raise RuntimeError("a message outside of a phase: open one with `with wire.phase(round, topic)`")
+        self._open.traffic[sender].sent += len(data)
+        self._open.traffic[receiver].received += len(data)
+        if receiver in self._watched:
+            self._seen.append(Message(self._open.round, self._open.topic, sender, receiver, data))
 
     def view(self) -> tuple[Message, ...]:
         """Every message that reached a watched party, in the order of delivery."""

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_attack_bench.codec import CodecError, Dense, Part, Payload, Sparse, decode, encode
+from fl_attack_bench.codec import CodecError, Dense, Part, Payload, Sparse, decode, encode, frame_bytes
 from fl_attack_bench.link import Link
 from fl_attack_bench.wire import SERVER, Wire, client
 
@@ -52,6 +52,19 @@ def test_decoding_gives_back_what_was_encoded(payload: Payload) -> None:
     for name, part in payload.parts.items():
         assert type(found.parts[name]) is type(part)
         assert torch.equal(expand(found.parts[name]), expand(part))
+
+
+@given(st.dictionaries(st.text(max_size=12), dense(), max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_the_size_of_a_frame_is_known_without_making_it(parts: dict[str, Dense]) -> None:
+    shapes = {name: (part.values.dtype, tuple(part.values.shape)) for name, part in parts.items()}
+    assert frame_bytes(shapes) == len(encode(Payload(parts)))
+
+
+def test_the_size_of_a_frame_that_no_memory_holds() -> None:
+    assert frame_bytes({"u": (torch.int64, (10**6, 10**9))}) == HEADER + 1 + 1 + 3 + 2 * 8 + 8 * 10**15
+    with pytest.raises(CodecError, match=r"part 'u': no encoding for torch\.bool; legal: torch\.float32"):
+        frame_bytes({"u": (torch.bool, (1,))})
 
 
 @given(payloads, st.integers(1, 5))

@@ -17,7 +17,7 @@ METHODS = sorted(
 NAMES = {path.stem for path in METHODS}
 METHOD_PACKAGES = ("fl_attack_bench.attacks", "fl_attack_bench.defenses", "attacks", "defenses")
 # What a method may import of the engine: the public modules.
-PUBLIC = {"api", "inversion", "representation", "crypto", "metrics", "accountant"}
+PUBLIC = {"api", "inversion", "representation", "crypto", "metrics", "accountant", "secure_aggregation"}
 # What score.py, compare.py and site/ may import of the engine: records and what they are made of.
 PURE = {"record", "suite", "schema", "errors", "score", "compare", "site"}
 PLOTTING = {"matplotlib", "seaborn", "plotly", "PIL"}

@@ -218,3 +218,82 @@ def test_an_attack_that_breaks_its_contract_is_told_so(tmp_path: Path, nan: bool
     one = cell(task=task, attack=MethodSpec(name=str(path), parameters={"nan": nan}))
     with pytest.raises(UserError, match=why):
         play(Job(kind="attack", cell=one), settings(tmp_path))
+
+
+FEDERATION = {
+    "name": "diabetes",
+    "dataset": "diabetes",
+    "model": "linear_regression",
+    "adversary": "clients",
+    "training": {
+        "algorithm": "fedsgd",
+        "partition": {"kind": "iid", "devices": 10},
+        "rounds": 30,
+        "sampled": 10,
+        "learning_rate": 0.25,
+        "evaluate_every": 15,
+    },
+}
+
+
+def attacked(attack: str, defense: str = "none", task: dict[str, Any] | None = None, **parameters: Any) -> Cell:
+    suite = SUITE | {"tasks": [FEDERATION | (task or {})], "attacks": [{attack: parameters}], "defenses": [defense]}
+    return next(c for c in Suite.model_validate(suite).cells("generic-cpu") if c.defense.name == defense)
+
+
+def test_an_active_attack_is_played_on_the_same_federation_and_told_beside_it(tmp_path: Path) -> None:
+    harmed, calm = attacked("update_poisoning", factor=-3.0, clients=4), attacked("dropout", clients=10, after=9)
+    first, second = results(harmed, tmp_path / "a"), results(calm, tmp_path / "a")
+    assert list(first) == ["centralised", "training", "timing", "corrupted"]
+    utility, integrity = first["training"]["utility"], first["corrupted"]["integrity"]
+    assert second["training"]["utility"] == utility
+    # Attackers who do as honest clients do change nothing: the same seeds play the same federation.
+    assert second["corrupted"]["integrity"] == utility | {"clients": 10}
+    assert integrity["clients"] == 4
+    assert [round for round, _ in integrity["curve"]] == [15, 30]
+    assert utility["accuracy"] > 0.4 > 0 == integrity["accuracy"]
+    assert integrity["losses"][-1][1] > 10 * utility["losses"][-1][1]
+    assert first["corrupted"]["dataset_fingerprint"] == first["training"]["dataset_fingerprint"]
+    assert results(harmed, tmp_path / "b")["corrupted"] == first["corrupted"]
+
+
+def test_failed_rounds_are_counted_and_the_first_of_them_told(tmp_path: Path) -> None:
+    found = results(attacked("dropout", clients=10), tmp_path)["corrupted"]["integrity"]
+    assert (found["failed_rounds"], len(found["failures"]), found["incident_count"]) == (30, 20, 0)
+    assert found["failures"][3] == "round 3: none of 10 clients sent an update"
+    assert found["accuracy"] == 0
+
+
+def test_each_attack_has_a_job_of_its_own_and_shares_the_training() -> None:
+    cells = [attacked("dropout"), attacked("dropout", clients=2), attacked("update_poisoning")]
+    keys = {kind: {Job(kind=kind, cell=one).key for one in cells} for kind in ("training", "timing", "corrupted")}
+    assert {kind: len(found) for kind, found in keys.items()} == {"training": 1, "timing": 1, "corrupted": 3}
+
+
+@pytest.mark.parametrize(
+    ("one", "kind", "why"),
+    [
+        (attacked("dlg"), "corrupted", "passive attack, and this task's adversary are malicious clients"),
+        (attacked("dropout", clients=11), "corrupted", "controls 11 clients, and the federation has 10"),
+        (cell(attack=MethodSpec(name="dropout")), "attack", "active attack, and this task's adversary is a curious"),
+    ],
+)
+def test_an_attack_that_does_not_fit_the_adversary_is_skipped(
+    tmp_path: Path, one: Cell, kind: jobs.Kind, why: str
+) -> None:
+    with pytest.raises(SkipCell, match=why):
+        play(Job(kind=kind, cell=one), settings(tmp_path))
+
+
+def test_numbers_have_networks_partitions_and_attacks_of_their_own(tmp_path: Path) -> None:
+    shards = FEDERATION["training"] | {"partition": {"kind": "shards", "devices": 2, "classes": 1, "per_class": 1}}
+    for task, why in (
+        ({"model": "mlp"}, "'mlp' predicts class labels, and the targets of dataset 'diabetes' are numbers"),
+        ({"dataset": "digits"}, "'linear_regression' predicts numbers, and the targets of dataset 'digits' are class"),
+        ({"training": shards | {"sampled": 2}}, "partition shards deals by classes"),
+    ):
+        with pytest.raises(UserError, match=why):
+            play(Job(kind="corrupted", cell=attacked("dropout", task=task)), settings(tmp_path))
+    private = attacked("idlg", task={"adversary": "server", "training": None, "victims": {"first": 1}})
+    with pytest.raises(UserError, match="diabetes: its targets are numbers; attacks on privacy are for class labels"):
+        play(Job(kind="attack", cell=private), settings(tmp_path))

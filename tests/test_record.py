@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_attack_bench import record as records
+from fl_attack_bench.cli.record import shown
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.record import Record
 from fl_attack_bench.suite import Cell
@@ -167,3 +168,42 @@ def test_a_file_is_bounded_and_named(tmp_path):
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=r"record.json: "):
         records.read(path)
+
+
+INTEGRITY = {
+    "clients": 3, "accuracy": 0.25, "curve": [[2, 0.25]], "losses": [[2, 1.5]], "diverged": True, "failed_rounds": 40,
+    "failures": ["round 0: 3 of 10 came"], "incident_count": 80, "incidents": ["round 0: client/3 was rejected"],
+}  # fmt: skip
+
+
+def test_a_record_tells_how_the_training_fared_under_active_attacks():
+    record = made(integrity=INTEGRITY)
+    assert records.loads(record.model_dump_json(), "here") == record
+    assert record.integrity.clients == 3
+    for wrong in ({"clients": 0}, {"failed_rounds": -1}, {"accuracy": 2}, {"failures": ["why"] * 21}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            made(integrity=INTEGRITY | wrong)
+
+
+def test_a_reader_is_shown_how_the_training_fared():
+    rows = dict(shown(made(integrity=INTEGRITY)))
+    assert rows["accuracy"] == "0.5000, centralised 0.7500"
+    assert rows["under attack"] == "accuracy 0.2500 (diverged) with 3 malicious clients"
+    assert rows["loss attacked"] == "1.5 after round 2"
+    assert rows["failed attacked"] == "40 rounds; the first: round 0: 3 of 10 came"
+    assert rows["incidents"] == "80; the first: round 0: client/3 was rejected"
+    assert not {"under attack", "failed"} & dict(shown(made())).keys()
+    failed = made(
+        utility={"accuracy": 0.5, "centralised_accuracy": 1, "curve": [], "failed_rounds": 2, "failures": ["a"]}
+    )
+    assert dict(shown(failed))["failed"] == "2 rounds; the first: a"
+
+
+def test_records_from_before_active_attacks_still_load():
+    data = json.loads(made().model_dump_json())
+    del data["integrity"], data["cell"]["task"]["adversary"]
+    for name in ("failed_rounds", "failures", "incident_count", "incidents"):
+        del data["utility"][name]
+    record = records.loads(json.dumps(data), "here")
+    assert record == made()
+    assert (record.integrity, record.utility.failures, record.utility.failed_rounds) == (None, [], 0)

@@ -47,6 +47,14 @@ def test_every_file_of_the_two_folders_is_a_method():
             assert found.cls.card.paper.startswith("https://")
 
 
+def test_an_attack_is_passive_or_active(tmp_path):
+    for base in ("PassiveAttack", "ActiveAttack"):
+        path = tmp_path / f"{base.lower()}.py"
+        write(path, base=base)
+        path.write_text(path.read_text().replace("PassiveAttack\n", "PassiveAttack, ActiveAttack\n"))
+        assert registry.find("attack", str(path)).cls.__mro__[1].__name__ == base
+
+
 def test_an_unknown_name_brings_the_nearest_one():
     with pytest.raises(UserError, match=r"^suite 'x': unknown defense 'gausian_noise'; did you mean 'gaussian_noise'"):
         registry.find("defense", "gausian_noise", "suite 'x'")
@@ -112,6 +120,10 @@ def test_a_file_holds_one_method_of_the_right_kind_with_a_card(tmp_path):
         registry.find("defense", two)
     with pytest.raises(UserError, match=r"defense 'attacks' is not a HorizontalDefense: derive its class"):
         registry.find("defense", write(tmp_path / "attacks.py", base="PassiveAttack"))
+    with pytest.raises(UserError, match=r"attack 'noise' is not a PassiveAttack or ActiveAttack: derive its class"):
+        registry.find("attack", write(tmp_path / "noise.py"))
+    with pytest.raises(UserError, match=r"one public PassiveAttack or ActiveAttack; found none"):
+        registry.find("attack", str(tmp_path / "none.py"))
     with pytest.raises(UserError, match=r"defense 'cardless' has no card: add `card = Card\("):
         registry.find("defense", write(tmp_path / "cardless.py", card="pass"))
     with pytest.raises(UserError, match=r"--defense: defense file .*absent.py does not exist"):

@@ -99,6 +99,25 @@ def test_a_whole_run_shares_jobs_times_alone_and_resumes_with_nothing_to_do(tmp_
     assert (summary.played, summary.kept, again.jobs) == (0, 12, [])
 
 
+def test_active_attacks_are_jobs_of_their_own_on_the_training_that_all_share(tmp_path):
+    suite = stand_in.suite(tmp_path, defenses=[{}, {"behave": "raise", "at": "corrupted"}], adversary="clients")
+    heard = Heard()
+    stand_in.go(tmp_path, suite, progress=heard)
+    assert Counter(heard.jobs) == {"centralised": 2, "training": 4, "timing": 4, "attack": 4, "corrupted": 4}
+    played = [record for record in load(tmp_path).values() if record.cell.task.name == "t2"]
+    fine, failed = ([r for r in played if r.status == status] for status in ("ok", "error"))
+    assert len(fine) == len(failed) == 2
+    for record in fine:
+        assert (record.integrity.clients, record.integrity.failures) == (1, ["x"])
+        assert record.integrity.accuracy != record.utility.accuracy
+    assert len({record.integrity.accuracy for record in fine}) == 2
+    assert len({record.utility.accuracy for record in fine}) == 1
+    for record in failed:
+        assert record.integrity is None
+        assert record.utility is not None
+        assert record.reason.startswith("corrupted: ValueError: bad luck")
+
+
 def test_failures_become_records_and_the_rest_goes_on(tmp_path):
     bad = [
         {"behave": "raise", "at": "training"},

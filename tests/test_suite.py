@@ -122,6 +122,26 @@ def test_cell_ids_do_not_change():
     assert cell.id == "t1--none--dlg--s1-f9809e99ff71"
 
 
+def test_what_a_task_that_clients_attack_is_made_of():
+    tasks = [task()[0], task(name="t2", victims=None, adversary="clients")[0], task(name="t3", victims=None)[0]]
+    cells = made(tasks=tasks, defenses=["none"], seeds=[0]).cells("generic-cpu")
+    assert [(cell.task.name, cell.attack and cell.attack.label) for cell in cells] == [
+        ("t1", "dlg"), ("t1", "idlg[restarts=4]"), ("t2", "dlg"), ("t2", "idlg[restarts=4]"), ("t3", None),
+    ]  # fmt: skip
+    assert [task.attacked for task in made(tasks=tasks).tasks] == [True, True, False]
+
+
+def test_who_attacks_is_part_of_a_cell_s_identity_unless_it_is_the_server():
+    server, clients = (
+        made(tasks=task(victims=None, adversary=who), attacks=["dlg"]).cells("generic-cpu")[0]
+        for who in ("server", "clients")
+    )
+    unsaid = made(tasks=task(victims=None), attacks=["dlg"]).cells("generic-cpu")[0]
+    assert server.id == unsaid.id
+    assert "adversary" not in server.model_dump(exclude_defaults=True)["task"]
+    assert clients.id != server.model_copy(update={"attack": clients.attack}).id
+
+
 values = st.one_of(st.booleans(), st.integers(-9, 9), st.floats(0, 1, allow_nan=False), st.text(max_size=6), st.none())
 specs = st.lists(
     st.builds(
@@ -171,6 +191,10 @@ def test_cell_ids_are_unique_stable_and_legal_file_names(attacks, defenses, seed
         ({"attacks": ["dlg", "dlg"]}, "attack 'dlg' stands twice"),
         ({"defenses": [{"x": {"p": [1, 1]}}]}, "defense 'x[p=1]' stands twice"),
         ({"attacks": []}, "names no attack"),
+        ({"tasks": task(victims=None, adversary="clients"), "attacks": []}, "names malicious clients as adversary"),
+        ({"tasks": task(adversary="clients")}, "adversary: clients goes with no victims"),
+        ({"tasks": task(victims=None, training=None, adversary="clients")}, "adversary: clients needs a training"),
+        ({"tasks": task(adversary="client")}, "tasks.0.adversary: Input should be 'server' or 'clients'"),
         ({"attacks": "dlg"}, "a list of methods is expected"),
         ({"attacks": [3]}, "3 is neither a name, "),
         ({"attacks": [{"dlg": {}, "idlg": {}}]}, "is neither a name, "),

@@ -98,7 +98,7 @@ def _data(folder: Path) -> Iterator[Row]:
     from fl_attack_bench.data import catalogue
 
     for name in catalogue.names():
-        if name == "digits":
+        if name in catalogue.BUNDLED:
             yield OK, name, "comes with scikit-learn"
         elif catalogue.present(name, folder):
             yield OK, name, f"in {folder}"

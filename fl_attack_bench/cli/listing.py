@@ -46,7 +46,8 @@ def _tasks() -> Rows:
 
     for name in sorted(suite.bundled()):
         for task in suite.load(name).tasks:
-            victims = task.victims.description if task.victims else "no victims"
+            nobody = "malicious clients" if task.attacked else "no victims"
+            victims = task.victims.description if task.victims else nobody
             rounds = f"{task.training.rounds} rounds" if task.training else "no training"
             yield task.name, name, task.dataset, task.model.name, rounds, victims
 
@@ -74,7 +75,7 @@ def _datasets(given: "options.DataDir") -> Rows:
 
     folder = options.data_dir(given)
     for name in catalogue.names():
-        here = "comes with the package" if name == "digits" else f"in {folder}"
+        here = "comes with the package" if name in catalogue.BUNDLED else f"in {folder}"
         yield name, here if catalogue.present(name, folder) else f"not in {folder}: `flab run ... --download`"
     for path in sorted(folder.glob("*.npz")):
         yield f"{catalogue.PREFIX}{path.stem}", f"in {folder}"

@@ -1,10 +1,10 @@
 """A record as rows of text."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fl_attack_bench.notation import written
-from fl_attack_bench.record import Cost, MethodUsed, Reconstructed, Record
+from fl_attack_bench.record import Cost, Integrity, MethodUsed, Reconstructed, Record
 from fl_attack_bench.suite import MethodSpec
 
 Row = tuple[str, str]
@@ -27,6 +27,9 @@ def shown(record: Record) -> Iterator[Row]:
         utility = record.utility
         note = " (diverged)" if utility.diverged else ""
         yield "accuracy", f"{utility.accuracy:.4f}{note}, centralised {utility.centralised_accuracy:.4f}"
+        yield from _failures("", utility.failed_rounds, utility.failures)
+    if record.integrity is not None:
+        yield from _integrity(record.integrity)
     if record.cost is not None:
         yield from _cost(record.cost)
     if record.privacy is not None:
@@ -59,6 +62,22 @@ def _moment(moment: Reconstructed) -> Iterator[Row]:
     if stated:
         bound, distance = (statistics.median(getattr(one, what) for one in stated) for what in ("bound", "distance"))
         yield f"certified {name}", f"median bound {bound:.3g}, median distance {distance:.3g} over {len(stated)} images"
+
+
+def _integrity(integrity: Integrity) -> Iterator[Row]:
+    note = " (diverged)" if integrity.diverged else ""
+    who = f"{integrity.clients} malicious client{'s'[: integrity.clients > 1]}"
+    yield "under attack", f"accuracy {integrity.accuracy:.4f}{note} with {who}"
+    if integrity.losses:
+        yield "loss attacked", f"{integrity.losses[-1][1]:.4g} after round {integrity.losses[-1][0]}"
+    yield from _failures(" attacked", integrity.failed_rounds, integrity.failures)
+    if integrity.incident_count:
+        yield "incidents", f"{integrity.incident_count}; the first: {integrity.incidents[0]}"
+
+
+def _failures(suffix: str, count: int, reasons: Sequence[str]) -> Iterator[Row]:
+    if count:
+        yield f"failed{suffix}", f"{count} rounds; the first: {reasons[0]}"
 
 
 def _cost(cost: Cost) -> Iterator[Row]:

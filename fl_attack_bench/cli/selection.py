@@ -40,7 +40,7 @@ def narrow(
         chosen["seeds"] = [seed for seed in suite.seeds if seed in seeds]
     if attacks:
         chosen["attacks"] = _methods("attack", suite.attacks, attacks)
-        chosen["tasks"] = [task for task in chosen["tasks"] if task.victims]
+        chosen["tasks"] = [task for task in chosen["tasks"] if task.attacked]
         if not chosen["tasks"]:
             raise UserError(f"{where}: none of the tasks has victims, so --attack finds nothing to attack")
     if defenses:
@@ -59,6 +59,10 @@ def check_tasks(cells: Iterable[Cell], data_dir: Path, *, download: bool) -> Non
     for task in {cell.task.name: cell.task for cell in cells}.values():
         try:
             models.check(task.model)
+            numbers = task.dataset in catalogue.NUMBERS
+            models.fits(task.model, task.dataset, numbers=numbers)
+            if numbers and task.victims is not None:
+                raise UserError(f"the targets of {task.dataset} are numbers; attacks on privacy are for class labels")
             if not catalogue.present(task.dataset, data_dir) and not _fetched(task, download):
                 raise UserError(catalogue.absent(task.dataset, data_dir))
         except UserError as error:

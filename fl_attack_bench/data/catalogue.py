@@ -7,6 +7,9 @@ from pathlib import Path
 from fl_attack_bench.errors import UnknownNameError, UserError
 
 PREFIX = "npz:"
+BUNDLED = frozenset({"diabetes", "digits"})
+# Those whose targets are numbers and not class labels.
+NUMBERS = frozenset({"diabetes"})
 
 # Where torchvision unpacks the official sets, and one file whose presence tells that it did.
 OFFICIAL = {
@@ -17,7 +20,7 @@ OFFICIAL = {
 
 def names() -> list[str]:
     """The datasets that have a name of their own; ``npz:NAME`` comes beside them."""
-    return ["cifar10", "digits", "mnist"]
+    return sorted({*BUNDLED, *OFFICIAL})
 
 
 def check(name: str) -> None:
@@ -39,7 +42,7 @@ def present(name: str, data_dir: Path) -> bool:
     check(name)
     if name.startswith(PREFIX):
         return npz_path(name, data_dir).is_file()
-    return name == "digits" or (data_dir / OFFICIAL[name]).is_file()
+    return name in BUNDLED or (data_dir / OFFICIAL[name]).is_file()
 
 
 def absent(name: str, data_dir: Path) -> str:

@@ -1,4 +1,4 @@
-"""Datasets by name: ``digits`` needs no download, ``mnist`` and ``cifar10`` are the full official sets.
+"""Datasets by name: ``digits`` and ``diabetes`` need no download, ``mnist`` and ``cifar10`` are the full official sets.
 
 ``npz:NAME`` is the file ``NAME.npz`` in the data folder, for subsets and for data of one's own; results measured on it
 carry that name and never the official one.
@@ -24,19 +24,23 @@ from fl_attack_bench.errors import UserError
 __all__ = ["Dataset", "load", "names", "present"]
 
 DIGITS_TEST = 360
+DIABETES_TEST = 88
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A classification dataset, ready for any network. It is shared within a process: never write into its tensors.
+    """A dataset, ready for any network. It is shared within a process: never write into its tensors.
+
+    Its targets are class labels, or one number a sample: then they are float32 and ``classes`` is 1, the network's
+    single output.
 
     Args:
         name: as a suite writes it.
         x_train: shape ``(N, C, H, W)``, float32, in [0, 1].
-        y_train: shape ``(N,)``, int64, in ``[0, classes)``.
+        y_train: shape ``(N,)``, int64 in ``[0, classes)``, or float32 numbers.
         x_test: shape ``(M, C, H, W)``, float32, in [0, 1].
-        y_test: shape ``(M,)``, int64, in ``[0, classes)``.
-        classes: number of labels.
+        y_test: shape ``(M,)``, likewise.
+        classes: number of labels; 1 where the targets are numbers.
         fingerprint: sha256 over the arrays as they are stored, before any scaling: their shapes, dtypes and bytes.
     """
 
@@ -59,7 +63,7 @@ def load(name: str, data_dir: Path, download: bool = False) -> Dataset:
     """Load a dataset; a second call in the same process returns the same object while its file is unchanged.
 
     Args:
-        name: ``digits``, ``mnist``, ``cifar10`` or ``npz:NAME``.
+        name: ``diabetes``, ``digits``, ``mnist``, ``cifar10`` or ``npz:NAME``.
         data_dir: the folder in which datasets lie.
         download: whether the official sets may be fetched into ``data_dir``.
 
@@ -76,7 +80,8 @@ def load(name: str, data_dir: Path, download: bool = False) -> Dataset:
             raise UserError(absent(name, data_dir))
         return _load_npz(name, path.resolve(), status.st_mtime_ns, status.st_size)
     check(name)
-    return _load_digits() if name == "digits" else _load_official(name, data_dir.resolve(), download)
+    bundled = {"diabetes": _load_diabetes, "digits": _load_digits}
+    return bundled[name]() if name in bundled else _load_official(name, data_dir.resolve(), download)
 
 
 @lru_cache(maxsize=2)
@@ -93,9 +98,7 @@ def _load_digits() -> Dataset:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    # Hashing orders the samples alike under every version of every random generator.
-    order = sorted(range(len(labels)), key=lambda sample: seeds.derive("digits", "split", sample))
-    test, train = order[:DIGITS_TEST], order[DIGITS_TEST:]
+    train, test = _split("digits", len(labels), DIGITS_TEST)
     stored = {
         "x_train": images[train].reshape(-1, 8, 8).astype(np.uint8),
         "y_train": labels[train].astype(np.int64),
@@ -103,6 +106,32 @@ def _load_digits() -> Dataset:
         "y_test": labels[test].astype(np.int64),
     }
     return _assemble("digits", stored, brightest=16, size=28)
+
+
+@lru_cache(maxsize=1)
+def _load_diabetes() -> Dataset:
+    """scikit-learn's 442 diabetes patients (Efron et al. 2004, "Least angle regression"): regression.
+
+    Ten features (age, sex, body mass index, blood pressure, six of blood serum) as a grey image of one row, shape
+    ``(1, 1, 10)``. Features and target are scaled by their least and greatest value over all 442 patients. The target,
+    disease progression after a year, is ``(y - 25) / 321``: an error of 0.1 is 32.1 of its units.
+    """
+    from sklearn.datasets import load_diabetes
+
+    features, targets = load_diabetes(return_X_y=True, scaled=False)
+    train, test = _split("diabetes", len(targets), DIABETES_TEST)
+    low, high = features.min(0), features.max(0)
+    rows = torch.from_numpy(((features - low) / (high - low)).astype(np.float32)).view(-1, 1, 1, features.shape[1])
+    span = targets.max() - targets.min()
+    numbers = torch.from_numpy(((targets - targets.min()) / span).astype(np.float32))
+    stored = {"x_train": features[train], "y_train": targets[train], "x_test": features[test], "y_test": targets[test]}
+    return Dataset("diabetes", rows[train], numbers[train], rows[test], numbers[test], 1, _fingerprint(stored))
+
+
+def _split(name: str, samples: int, held_out: int) -> tuple[list[int], list[int]]:
+    """Training and test samples. Hashing orders them alike under every version of every random generator."""
+    order = sorted(range(samples), key=lambda sample: seeds.derive(name, "split", sample))
+    return order[held_out:], order[:held_out]
 
 
 @lru_cache(maxsize=2)

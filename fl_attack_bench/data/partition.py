@@ -21,17 +21,20 @@ def deal(partition: suite.Partition, labels: Tensor, generator: torch.Generator)
 
     Args:
         partition: of a suite's ``training``.
-        labels: shape ``(N,)``, int64, of the training samples.
+        labels: shape ``(N,)``, int64, of the training samples; floating point where the targets are numbers.
         generator: the only source of randomness.
 
     Returns:
         One int64 tensor of indices into ``labels`` for each device, none empty, in no particular order.
 
     Raises:
-        UserError: there are too few samples; names the partition's values and the dataset's.
+        UserError: there are too few samples, or the partition deals by classes and there are none; names the
+            partition's values and the dataset's.
     """
     if isinstance(partition, suite.Iid):
         return _iid(partition, labels, generator)
+    if labels.is_floating_point():
+        raise UserError(f"partition {partition.kind} deals by classes, and the targets are numbers: take kind iid")
     if isinstance(partition, suite.Shards):
         return _shards(partition, labels, generator)
     return _dirichlet(partition, labels, generator)

@@ -11,16 +11,17 @@ from fl_attack_bench.models.convnet import ConvNet
 from fl_attack_bench.models.lenet5 import LeNet5
 from fl_attack_bench.models.lenet_dlg import LeNetDlg
 from fl_attack_bench.models.network import Network, Normalise, Shape
-from fl_attack_bench.models.shallow import Logistic, Mlp
+from fl_attack_bench.models.shallow import LinearRegression, Logistic, Mlp
 from fl_attack_bench.models.vgg16 import Vgg16
 from fl_attack_bench.schema import parse
 
-__all__ = ["Description", "Network", "build", "check", "describe", "names"]
+__all__ = ["Description", "Network", "build", "check", "describe", "fits", "names"]
 
 _NETWORKS: dict[str, type[Network]] = {
     "convnet": ConvNet,
     "lenet5": LeNet5,
     "lenet_dlg": LeNetDlg,
+    "linear_regression": LinearRegression,
     "logistic": Logistic,
     "mlp": Mlp,
     "vgg16": Vgg16,
@@ -82,21 +83,39 @@ def check(model: suite.Model) -> None:
     parse(_find(model.name).schema, model.options, f"model {model.name!r}")
 
 
+def fits(model: suite.Model, dataset: str, *, numbers: bool) -> None:
+    """Refuse a network that predicts classes where the targets are numbers, and the other way round.
+
+    Raises:
+        UserError: names the network and the dataset.
+    """
+    if _for_numbers(_find(model.name)) == numbers:
+        return
+    others = ", ".join(name for name in names() if _for_numbers(_NETWORKS[name]) == numbers)
+    what, wanted = ("class labels", "numbers")[:: 1 if numbers else -1]
+    raise UserError(
+        f"model {model.name!r} predicts {what}, and the targets of dataset {dataset!r} are {wanted}: take {others}"
+    )
+
+
 def build(model: suite.Model, image_shape: Shape, classes: int, generator: torch.Generator) -> Network:
     """A freshly initialised network on the CPU, in training mode.
 
     Args:
         model: name and options, as a suite writes them.
         image_shape: ``(C, H, W)``.
-        classes: number of labels.
+        classes: number of labels; 1 where the targets are numbers.
         generator: the only source of randomness: one state gives the same weights, bit for bit, and the global
             generator is left alone.
 
     Raises:
-        UserError: unknown network, unknown or illegal option, images too small.
+        UserError: unknown network, unknown or illegal option, images too small, or several classes for a network
+            that predicts one number.
     """
     cls = _find(model.name)
     where = f"model {model.name!r}"
+    if _for_numbers(cls) and classes != 1:
+        raise UserError(f"{where} predicts one number, and there are {classes} classes: take another model")
     options = parse(cls.schema, model.options, where)
     _, height, width = image_shape
     if min(height, width) < cls.smallest:
@@ -116,6 +135,10 @@ def build(model: suite.Model, image_shape: Shape, classes: int, generator: torch
                 module.fill()
         network.initialise(generator)
     return network
+
+
+def _for_numbers(network: type[Network]) -> bool:
+    return issubclass(network, LinearRegression)
 
 
 def _find(name: str) -> type[Network]:

@@ -1,4 +1,4 @@
-"""The smallest networks: logistic regression, and one hidden layer."""
+"""The smallest networks: linear and logistic regression, and one hidden layer."""
 
 from math import prod
 from typing import ClassVar
@@ -45,6 +45,22 @@ class Logistic(Network):
     """Multinomial logistic regression: the classifier alone, on the flattened pixels."""
 
     title = "Logistic regression"
+    paper = "https://arxiv.org/abs/1602.05629"
+
+    def layers(self, image_shape: Shape) -> nn.Sequential:
+        """None."""
+        del image_shape
+        return nn.Sequential(nn.Flatten())
+
+    def width(self, image_shape: Shape) -> int:
+        """Every pixel of every channel."""
+        return prod(image_shape)
+
+
+class LinearRegression(Network):
+    """One number from the flattened pixels, for datasets whose targets are numbers; trained on the squared error."""
+
+    title = "Linear regression"
     paper = "https://arxiv.org/abs/1602.05629"
 
     def layers(self, image_shape: Shape) -> nn.Sequential:

@@ -7,13 +7,16 @@ parameters: they travel beside the upload in the clear and are averaged likewise
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from fl_attack_bench import aggregation
+from fl_attack_bench.aggregation import UPDATE, Collector, Contribution, Round, RoundFailed, Stopwatch, dense
 from fl_attack_bench.api import (
+    ActiveAttack,
     ClientState,
     Exposure,
     HorizontalDefense,
@@ -21,16 +24,17 @@ from fl_attack_bench.api import (
     LocalPlan,
     LocalStep,
     Observation,
+    Party,
+    Said,
     SeenRound,
     Update,
 )
 from fl_attack_bench.codec import Dense, Payload
+from fl_attack_bench.errors import UserError
 from fl_attack_bench.flat_model import FlatModel
 from fl_attack_bench.seeds import Streams
 from fl_attack_bench.suite import Training
-from fl_attack_bench.wire import SERVER, Wire, client
-
-Clock = Callable[[], float]
+from fl_attack_bench.wire import SERVER, Message, Wire, client
 
 
 @dataclass(frozen=True)
@@ -91,39 +95,31 @@ class Client:
     samples: Samples
     defense: HorizontalDefense
     memory: dict[str, Tensor] = field(default_factory=dict)
-    defense_seconds: float = 0.0
 
-    def answer(
-        self,
-        received: Payload,
-        model: FlatModel,
-        work: LocalWork,
-        round: int,
-        streams: Streams,
-        clock: Clock = lambda: 0.0,
-    ) -> Payload:
-        """Train on the received model and return the upload; ``defense_seconds`` is what the defense took of it."""
-        self.defense_seconds = 0.0
-        model.load(_dense(received, "weights"), _dense(received, "statistics"))
+    def train(
+        self, received: Payload, model: FlatModel, work: LocalWork, streams: Streams, watch: Stopwatch
+    ) -> tuple[Contribution, torch.Generator]:
+        """Train on the received model; returns what there is to contribute, and the defense's random stream."""
+        began, clock, defending = watch.clock(), watch.clock, 0.0
+        model.load(dense(received, "weights"), dense(received, "statistics"))
         rng = streams.generator("defense")
         update = Update(torch.zeros_like(model.weights), model.layout)
         for rows in self._batches(work, streams.generator("order")):
             batch = self.samples.pick(rows)
             gradient = model.gradient(batch.images, batch.labels)
-            began = clock()
+            asked = clock()
             step = LocalStep(model.module, batch.images, batch.labels, rng)
             changed = self.defense.local_gradient(Update(gradient, model.layout), step).flat
-            self.defense_seconds += clock() - began
+            defending += clock() - asked
             update.flat.add_(changed)
             model.weights.sub_(changed, alpha=work.learning_rate)
-        began = clock()
-        state = ClientState(self.name, round, len(self.samples), rng, self.memory)
-        payload = self.defense.upload(update, state)
-        self.defense_seconds += clock() - began
-        parts = {**payload.parts, "samples": Dense(torch.tensor([len(self.samples)]))}
-        if model.statistics.numel():
-            parts["statistics"] = Dense(model.statistics)
-        return Payload(parts)
+        watch.add(self.name, defending, clock() - began - defending)
+        return Contribution(update, model.statistics, len(self.samples)), rng
+
+    def party(self, contribution: Contribution, round: Round, rng: torch.Generator) -> Party:
+        """Its side of the round's aggregation."""
+        state = ClientState(self.name, round.number, contribution.samples, rng, self.memory)
+        return self.defense.member(contribution, state, round)
 
     def _batches(self, work: LocalWork, order: torch.Generator) -> list[Tensor]:
         count = len(self.samples)
@@ -138,8 +134,11 @@ class Server:
     """The honest-but-curious server: it follows the protocol, and whoever watches it sees what it receives."""
 
     def __init__(self, model: FlatModel, defense: HorizontalDefense, learning_rate: float) -> None:
-        self._defense, self._layout = defense, model.layout
+        self._defense = defense
         self._learning_rate = learning_rate
+        self.memory: dict[str, Tensor] = {}
+        self.failures: list[str] = []
+        self.incidents: list[str] = []
         self.weights, self.statistics = model.weights.cpu().clone(), model.statistics.cpu().clone()
 
     def snapshot(self) -> Snapshot:
@@ -150,18 +149,23 @@ class Server:
         """What it sends out each round."""
         return Payload({"weights": Dense(self.weights), "statistics": Dense(self.statistics)})
 
-    def take(self, uploads: Sequence[Payload]) -> bool:
-        """Average the uploads by sample counts and step; False, with the model left alone, where that is not finite."""
-        counts = [int(_dense(upload, "samples")) for upload in uploads]
-        shares = [count / sum(counts) for count in counts]
-        mean = self._defense.aggregate(uploads, shares, self._layout).flat
-        weights = self.weights - self._learning_rate * mean
+    def party(self, round: Round) -> Collector:
+        """Its side of the round's aggregation."""
+        return self._defense.collector(round, self.memory)
+
+    def take(self, collector: Collector) -> bool:
+        """Step along the round's mean; False, with the model left alone, where that is not finite.
+
+        Raises:
+            RoundFailed: the round has no mean.
+        """
+        mean = collector.mean()
+        weights = self.weights - self._learning_rate * mean.update.flat
         if not bool(weights.isfinite().all()):
             return False
         self.weights = weights
         if self.statistics.numel():
-            parts = [_dense(upload, "statistics") * share for upload, share in zip(uploads, shares, strict=True)]
-            self.statistics = torch.stack(parts).sum(0)
+            self.statistics = mean.statistics
         return True
 
 
@@ -179,6 +183,8 @@ class Trained:
         exposure: for privacy accounting.
         first: the models that the first rounds began with, as many as were asked for.
         last: the last ones, oldest first; ends with the trained model.
+        failures: rounds that had no mean, and why; the model stayed as it was.
+        incidents: what the server noticed and went on in spite of.
     """
 
     weights: Tensor
@@ -190,6 +196,27 @@ class Trained:
     exposure: Exposure
     first: list[Snapshot]
     last: list[Snapshot]
+    failures: list[str]
+    incidents: list[str]
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """Clients that an active attack controls.
+
+    Args:
+        attack: what they do.
+        clients: how many: the federation's first ones.
+        streams: its randomness, by round.
+    """
+
+    attack: ActiveAttack
+    clients: int
+    streams: Streams
+
+    def controls(self, name: str) -> bool:
+        """Whether this client is one of its own."""
+        return name in {client(number) for number in range(self.clients)}
 
 
 def train(
@@ -200,6 +227,7 @@ def train(
     defense: HorizontalDefense,
     streams: Streams,
     keep: int = 1,
+    adversary: Adversary | None = None,
 ) -> Trained:
     """Play all rounds of a federation, from the weights that ``model`` holds.
 
@@ -211,6 +239,7 @@ def train(
         defense: that everybody follows.
         streams: everything random; ``("sampling", round)``, ``("client", number, round)``.
         keep: models to keep from either end of the training.
+        adversary: who departs from the protocol; nobody by default.
     """
     wire = Wire()
     server = Server(model, defense, training.learning_rate)
@@ -229,7 +258,7 @@ def train(
         chosen = torch.randperm(len(clients), generator=streams.generator("sampling", round))[: training.sampled]
         members = [clients[number] for number in sorted(chosen.tolist())]
         taken[chosen] += 1
-        finite = play_round(wire, server, members, model, work, round, streams)
+        finite = play_round(wire, server, members, model, work, round, streams, adversary)
         diverged = not finite
         if diverged or (round + 1) % training.evaluate_every == 0 or round + 1 == training.rounds:
             model.load(server.weights, server.statistics)
@@ -248,7 +277,19 @@ def train(
         statistics=server.statistics.numel(),
     )
     last.append(server.snapshot())
-    return Trained(server.weights, server.statistics, curve, losses, diverged, wire, exposure, first, list(last))
+    return Trained(
+        weights=server.weights,
+        statistics=server.statistics,
+        curve=curve,
+        losses=losses,
+        diverged=diverged,
+        wire=wire,
+        exposure=exposure,
+        first=first,
+        last=list(last),
+        failures=server.failures,
+        incidents=server.incidents,
+    )
 
 
 def play_round(
@@ -259,17 +300,78 @@ def play_round(
     work: LocalWork,
     round: int,
     streams: Streams,
+    adversary: Adversary | None = None,
+    watch: Stopwatch | None = None,
 ) -> bool:
-    """One round of the protocol; False where the average was not finite."""
+    """One round of the protocol; False where the average was not finite. A failed one leaves the model as it was."""
     model.module.train()
-    with wire.phase(round, "model"):
-        received = wire.broadcast(SERVER, [member.name for member in members], server.model())
-    answers = [
-        member.answer(received, model, work, round, streams.child("client", member.name, round)) for member in members
-    ]
-    with wire.phase(round, "update"):
-        uploads = [wire.send(member.name, SERVER, answer) for member, answer in zip(members, answers, strict=True)]
-    return server.take(uploads)
+    watch = watch or Stopwatch()
+    collector = _converse(wire, server, members, model, work, round, streams, adversary, watch)
+    began = watch.clock()
+    try:
+        return server.take(collector)
+    except RoundFailed as failure:
+        server.failures.append(f"round {round}: {failure}")
+        return True
+    finally:
+        server.incidents += [f"round {round}: {incident}" for incident in collector.incidents]
+        watch.add(SERVER, watch.clock() - began, 0.0)
+
+
+def _converse(
+    wire: Wire,
+    server: Server,
+    members: Sequence[Client],
+    model: FlatModel,
+    work: LocalWork,
+    number: int,
+    streams: Streams,
+    adversary: Adversary | None,
+    watch: Stopwatch,
+) -> Collector:
+    """Send the model out, let the members train and talk; returns the server's side of what was said."""
+    names = tuple(member.name for member in members)
+    round = Round(f"{streams.root:x}", number, names, model.layout, server.statistics.numel())
+    with wire.phase(number, "model"):
+        received = wire.broadcast(SERVER, names, server.model())
+    parties: dict[str, Party] = {}
+    foul = adversary.streams.child(number) if adversary else Streams(0)
+    for member in members:
+        contribution, rng = member.train(received, model, work, streams.child("client", member.name, number), watch)
+        if adversary and adversary.controls(member.name):
+            contribution = adversary.attack.poison(contribution, foul.generator("poison", member.name))
+        parties[member.name] = member.party(contribution, round, rng)
+    if adversary:
+        own = {name: party for name, party in parties.items() if adversary.controls(name)}
+        known = members[0].defense.parameters
+        parties |= adversary.attack.corrupt(own, round, known, foul.generator("corrupt"))
+    collector = server.party(round)
+    if adversary:
+        parties = {name: _Shaken(name, party, collector.incidents) for name, party in parties.items()}
+    aggregation.play(members[0].defense.steps, {**parties, SERVER: collector}, wire, number, watch)
+    return collector
+
+
+class _Shaken(Party):
+    """A client in a federation under attack: what it cannot encode, it does not send.
+
+    Alone, an update that does not fit is an error of the suite's author and ends the job. Here it is the attack's
+    doing, in a malicious client's message or in what a spoilt model makes of an honest one.
+    """
+
+    def __init__(self, name: str, party: Party, incidents: list[str]) -> None:
+        self._name, self._party, self._incidents = name, party, incidents
+
+    def say(self, step: str) -> Said:
+        """What it can say."""
+        try:
+            yield from self._party.say(step)
+        except (UserError, ArithmeticError) as error:
+            self._incidents.append(f"{self._name}: sends nothing: {error}")
+
+    def hear(self, step: str, sender: str, payload: Payload) -> None:
+        """As it does."""
+        self._party.hear(step, sender, payload)
 
 
 def observe(
@@ -295,7 +397,7 @@ def observe(
         defense: that they follow.
         label: the defense with its parameters, as the adversary knows it.
         work: their local work in each round.
-        streams: each victim's own in a round are ``streams.child(name, round)``.
+        streams: each victim's own in a round are ``streams.child("client", name, round)``.
     """
     (samples,) = {len(victim) for victim in victims}
     plan = work.plan(samples)
@@ -330,22 +432,16 @@ def _seen_round(
     model.load(snapshot.weights, snapshot.statistics)
     server = Server(model, defense, work.learning_rate)
     model.module.eval()
-    with wire.phase(number, "model"):
-        received = wire.broadcast(SERVER, [party.name for party in parties], server.model())
-    with wire.phase(number, "update"):
-        for party in parties:
-            answer = party.answer(received, model, work, number, streams.child(party.name, number))
-            wire.send(party.name, SERVER, answer)
+    _converse(wire, server, parties, model, work, number, streams, None, Stopwatch())
     model.load(snapshot.weights, snapshot.statistics)
-    messages, known = wire.view(), replace(plan, earlier=number)
+    messages, known = _uploads(wire, parties), replace(plan, earlier=number)
     read = [
         defense.interpret(defense.read(message.payload(), model.layout), model.layout, known) for message in messages
     ]
     return SeenRound(model.public(), messages, Observation.stack(read).to(model.weights))
 
 
-def _dense(payload: Payload, name: str) -> Tensor:
-    part = payload.parts[name]
-    if not isinstance(part, Dense):
-        raise TypeError(f"part {name!r} must be dense")
-    return part.values
+def _uploads(wire: Wire, parties: Sequence[Client]) -> tuple[Message, ...]:
+    """What each party told the server about its update, in the parties' order."""
+    sent = {message.sender: message for message in wire.view() if message.topic == UPDATE}
+    return tuple(sent[party.name] for party in parties)

@@ -1,4 +1,4 @@
-"""Records -> table rows: worst case over attacks, the triple, the gate, Pareto marks. Pure functions of records.
+"""Records -> table rows: worst case over attacks, the triple, gate, Pareto marks, integrity. Pure, of records alone.
 
 A row is one defense on one task under one suite version and hardware profile. Nothing here plays, fetches or plots.
 """

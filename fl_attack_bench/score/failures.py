@@ -34,7 +34,7 @@ def failures(group: Group, gated: Gated, played: Sequence[Record]) -> tuple[Fail
                 seed=seed,
                 status=status,
                 reason=reason,
-                counts=applies and bool(counting or untrained),
+                counts=applies and bool(counting or untrained or group.task.adversary == "clients"),
                 cell_id=record.cell_id if record else None,
             )
             found.append(failure)
@@ -54,4 +54,6 @@ def _state(group: Group, record: Record | None, counting: Iterable[Moment]) -> t
         return "error", f"the record holds no {' and no '.join(absent)} reconstruction"
     if group.task.training is not None and record.utility is None:
         return "error", "the record holds no utility, though the task trains"
+    if group.task.adversary == "clients" and record.integrity is None:
+        return "error", "the record holds no integrity, though the task's adversary are clients"
     return "ok", ""

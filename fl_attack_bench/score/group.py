@@ -18,7 +18,8 @@ class Group:
     Attributes:
         task: theirs, with the published figures of the latest record.
         seeds: rising.
-        attacks: label by key; none without an attack on a task with victims.
+        attacks: label by key; none without an attack on a task where something is attacked.
+        specs: the attacks by key, as the suite wrote them.
         faults: by cell id, why a record cannot be true.
         defenses: each one's records by seed and attack; the undefended federation first, then by label.
         undefended: the undefended federation's records; empty where there are none.
@@ -30,7 +31,8 @@ class Group:
         self.task = _task(records)
         self.seeds = tuple(sorted({record.cell.seed for record in records}))
         self.attacks = {key(spec): attack_label(spec) for spec in (record.cell.attack for record in records)}
-        if self.task.victims is not None:
+        self.specs = {key(spec): spec for spec in (record.cell.attack for record in records) if spec is not None}
+        if self.task.attacked:
             self.attacks.pop(key(None), None)
         self.defenses = _by_defense(records)
         first = self.defenses[0]

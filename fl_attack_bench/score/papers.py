@@ -47,6 +47,10 @@ def _row(figure: Published, rows: Iterable[Row]) -> Row | None:
 def _ours(figure: Published, row: Row | None) -> tuple[Ours, ...]:
     if row is None:
         return ()
+    if figure.quantity == "accuracy" and figure.attack is not None and row.integrity is not None:
+        played = [one for one in row.integrity.attacks if one.attack == figure.attack and one.learned is not None]
+        known = row.integrity.quantity == "accuracy"
+        return tuple(Ours(one.learned.mean, None) for one in played[:1] if one.learned) if known else ()
     if figure.quantity == "accuracy":
         return (Ours(row.utility.accuracy, None),) if row.utility else ()
     if figure.quantity == "mse" and figure.attack is None:

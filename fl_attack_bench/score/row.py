@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fl_attack_bench.record import MethodUsed, Privacy
+from fl_attack_bench.score.integrity import IntegrityScore
 from fl_attack_bench.score.triple import AttackScore, CostScore, UtilityScore, WorstCase
 from fl_attack_bench.suite import MethodSpec, Task
 
 DIRTY = "the checkout had uncommitted changes"
-Verdict = Literal["scored", "attack too weak", "no images", "no baseline", "not attacked"]
+Verdict = Literal["scored", "attack too weak", "no images", "no baseline", "not attacked", "integrity"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Failure:
         status: the record's, or ``missing``.
         reason: what the record says.
         counts: whether the row is incomplete because of it; an attack that fails the gate does not count, nor does one
-            that is skipped on every seed.
+            that is skipped on every seed. An attack by clients knows no gate and counts.
         cell_id: None for a missing cell.
     """
 
@@ -47,11 +48,12 @@ class Row:
         spec: the defense as the suite wrote it.
         method: the defense as it was played; None where no record says.
         verdict: ``scored``, or why there is no privacy figure; ``no images``: every attack on the task infers labels or
-            representations only.
+            representations only; ``integrity``: the adversary are clients, who go for the training and not for data.
         privacy: at the moment that is worse for the defense.
         moments: all moments at which an attack counts.
         attacks: every attack by itself.
         utility: None on a task without training.
+        integrity: None on a task whose adversary is the server.
         cost: None where no record holds one.
         guarantee: the differential-privacy statement, the weakest over seeds.
         seeds: those of the task's records.
@@ -78,6 +80,7 @@ class Row:
     moments: tuple[WorstCase, ...]
     attacks: tuple[AttackScore, ...]
     utility: UtilityScore | None
+    integrity: IntegrityScore | None
     cost: CostScore | None
     guarantee: Privacy | None
     seeds: tuple[int, ...]

@@ -1,6 +1,6 @@
 """Whether a record that parses can be true: strangers hand records in."""
 
-from fl_attack_bench.record import Reconstructed, Record
+from fl_attack_bench.record import Learned, Reconstructed, Record
 
 IMPOSSIBLE = 1e18  # bytes or seconds: no federation that we could have played comes near
 
@@ -17,6 +17,14 @@ def fault(record: Record) -> str:
             return reason
     if len({done.moment for done in record.reconstructed}) != len(record.reconstructed):
         return "a moment stands twice"
+    task = record.cell.task
+    if task.adversary == "clients" and record.reconstructed:
+        return "a reconstruction on a task whose adversary are clients is impossible"
+    if task.adversary != "clients" and record.integrity is not None:
+        return "an integrity on a task whose adversary is the server is impossible"
+    for learned in (record.utility, record.integrity):
+        if learned is not None and (reason := _unlearnable(learned, record)):
+            return reason
     if (cost := record.cost) is not None:
         if cost.rounds < 1:
             return "a cost over no round is impossible"
@@ -24,6 +32,17 @@ def fault(record: Record) -> str:
         figures += [value for value in (cost.client_seconds, cost.server_seconds, cost.defense_seconds) if value]
         if not 0 <= min(figures) <= max(figures) <= IMPOSSIBLE:
             return f"a cost below 0 or above {IMPOSSIBLE:g} is impossible"
+    return ""
+
+
+def _unlearnable(learned: Learned, record: Record) -> str:
+    training = record.cell.task.training
+    if training is not None and learned.failed_rounds > training.rounds:
+        return f"{learned.failed_rounds} failed rounds of {training.rounds} are impossible"
+    if training is not None and any(not 0 <= turn <= training.rounds for turn, _ in learned.curve):
+        return f"a point of the curve outside the {training.rounds} rounds is impossible"
+    if any(loss < 0 for _, loss in learned.losses):
+        return "a loss below 0 is impossible"
     return ""
 
 

@@ -12,6 +12,8 @@ from fl_attack_bench.score.failures import failures
 from fl_attack_bench.score.gate import Gated, judge
 from fl_attack_bench.score.group import Group
 from fl_attack_bench.score.identity import key, started
+from fl_attack_bench.score.integrity import integrity_score
+from fl_attack_bench.score.learned import Quantity, quantity
 from fl_attack_bench.score.notes import fingerprints, notes
 from fl_attack_bench.score.pareto import dominates
 from fl_attack_bench.score.privacy import guarantee, worst_case
@@ -47,11 +49,12 @@ def latest(records: Iterable[Record]) -> list[Record]:
 def _marked(group: Group) -> list[Row]:
     """A task's rows with their Pareto marks."""
     gated = judge(group)
-    scored = [_row(group, gated, played) for played in group.defenses]
+    what = quantity(record for played in group.defenses for record in group.sound(played))
+    scored = [_row(group, gated, played, what) for played in group.defenses]
     return [replace(row, pareto=row.competes and not any(dominates(other, row) for other in scored)) for row in scored]
 
 
-def _row(group: Group, gated: Gated, played: Sequence[Record]) -> Row:
+def _row(group: Group, gated: Gated, played: Sequence[Record], what: Quantity) -> Row:
     first, sound, undefended = played[0].cell, group.sound(played), group.sound(group.undefended)
     moments = tuple(found for moment in MOMENTS if (found := worst_case(group, gated, played, moment)))
     unusable = failures(group, gated, played)
@@ -67,7 +70,8 @@ def _row(group: Group, gated: Gated, played: Sequence[Record]) -> Row:
         privacy=min(moments, key=lambda worst: worst.mean.value, default=None),
         moments=moments,
         attacks=attack_scores(group, gated, played),
-        utility=utility_score(sound, undefended),
+        utility=utility_score(sound, undefended, what),
+        integrity=integrity_score(group, played, what),
         cost=cost_score(sound, undefended),
         guarantee=guarantee(sound),
         seeds=group.seeds,
@@ -84,6 +88,8 @@ def _row(group: Group, gated: Gated, played: Sequence[Record]) -> Row:
 
 
 def _verdict(group: Group, gated: Gated, moments: Sequence[WorstCase]) -> Verdict:
+    if group.task.adversary == "clients":
+        return "integrity"
     if group.task.victims is None:
         return "not attacked"
     if group.inferring and not group.imaging:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fl_attack_bench.score.estimates import Estimate
+from fl_attack_bench.score.learned import Course, Spread
 
 Moment = Literal["initial", "trained"]
 MOMENTS: tuple[Moment, ...] = ("initial", "trained")
@@ -94,7 +95,7 @@ class AttackScore:
 
 @dataclass(frozen=True)
 class UtilityScore:
-    """Test accuracy over seeds, as a fraction in [0, 1].
+    """Test accuracy over seeds, as a fraction in [0, 1]; where the targets are numbers, R^2 clipped to it.
 
     Args:
         accuracy: mean over seeds; higher is better.
@@ -104,6 +105,8 @@ class UtilityScore:
         centralised: mean accuracy of the network trained in one place.
         seeds: number of seeds.
         diverged: seeds whose training diverged.
+        rmse: root mean squared error in the target's unit, lower is better; None for class labels.
+        course: what went wrong on the way.
     """
 
     accuracy: float
@@ -113,6 +116,8 @@ class UtilityScore:
     centralised: float
     seeds: int
     diverged: int
+    rmse: Spread | None = None
+    course: Course = field(default_factory=Course)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fl_attack_bench import __version__, score
 from fl_attack_bench.record import Record
 from fl_attack_bench.score.row import Row
-from fl_attack_bench.site import contents, curves, evidence, figures, formats, style
+from fl_attack_bench.site import contents, curves, evidence, figures, formats, integrity, robustness, style
 from fl_attack_bench.site.contents import Contents, DefensePage, Scene
-from fl_attack_bench.site.downloads import write_attacks, write_csv, write_json
+from fl_attack_bench.site.downloads import write_attacks, write_csv, write_integrity, write_json
 from fl_attack_bench.site.pictures import Gallery, Strip
 from fl_attack_bench.site.publish import publishing
 from fl_attack_bench.suite import BASELINE
@@ -57,6 +57,8 @@ def build(
         pages.write_defenses()
         write_csv(board.rows, folder / "data.csv")
         write_attacks(board.rows, folder / "attacks.csv")
+        if contents.by_clients(board.rows):
+            write_integrity(board.rows, folder / "integrity.csv")
         write_json(kept, folder / "records.json")
         for name in STATIC:
             with as_file(files("fl_attack_bench.site").joinpath("static", name)) as source:
@@ -73,7 +75,12 @@ class _Pages:
         self.looks = style.looks((row.spec.name for row in board.rows), BASELINE)
         self.environment = _environment()
         self.environment.globals.update(
-            board=board, site_title=title, version=__version__, contents=contents, evidence=evidence
+            board=board,
+            site_title=title,
+            version=__version__,
+            contents=contents,
+            evidence=evidence,
+            integrity=integrity,
         )
         with style.drawing():
             self.drawn = {scene.slug: self._figures(scene) for scene in board.scenes}
@@ -108,6 +115,7 @@ class _Pages:
             "tradeoff": figures.tradeoff(rows, looks, folder, f"{scene.slug}-tradeoff"),
             "cost": figures.cost(rows, looks, folder, f"{scene.slug}-cost"),
             "accuracy": curves.accuracy(rows, records, looks, folder, f"{scene.slug}-accuracy"),
+            "integrity": robustness.learned(rows, looks, folder, f"{scene.slug}-integrity"),
             "objectives": curves.objectives(rows, records, looks, folder, f"{scene.slug}-objectives"),
         }
 
@@ -155,6 +163,9 @@ def _environment() -> Environment:
         "size",
         "seconds",
         "moment",
+        "learned",
+        "apart",
+        "between",
         "https",
         "short",
     ):

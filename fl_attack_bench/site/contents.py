@@ -29,6 +29,11 @@ class Scene:
         return next((row for row in self.rows if row.baseline), None)
 
     @property
+    def by_clients(self) -> bool:
+        """Whether malicious clients attack here, and not a curious server."""
+        return self.rows[0].task.adversary == "clients"
+
+    @property
     def slug(self) -> str:
         """A file name's stem for what belongs to this scene."""
         identity = json.dumps([task_identity(self.rows[0]), self.hardware])
@@ -78,6 +83,11 @@ class Contents:
         """Every task on every hardware profile."""
         return tuple(scene for task in self.tasks for scene in task.scenes)
 
+    @property
+    def curious(self) -> tuple[Row, ...]:
+        """Those of the tasks whose adversary is a curious server: they alone may be compared on privacy."""
+        return by_server(self.rows)
+
     def label(self, row: Row) -> str:
         """The task's name on the board."""
         return self.labels[task_path(row)]
@@ -85,8 +95,8 @@ class Contents:
     def choices(self) -> dict[str, list[str]]:
         """What the overview's filters offer."""
         return {
-            "task": sorted({self.label(row) for row in self.rows}),
-            "dataset": sorted({row.task.dataset for row in self.rows}),
+            "task": sorted({self.label(row) for row in self.curious}),
+            "dataset": sorted({row.task.dataset for row in self.curious}),
             "hardware": sorted({row.hardware for row in self.rows}),
             "attack": sorted({score.attack for row in self.rows for score in row.attacks if score.mean is not None}),
         }
@@ -124,6 +134,16 @@ def gather(rows: Sequence[Row], records: Iterable[Record]) -> Contents:
     ]
     by_id = {record.cell_id: record for record in records}
     return Contents(tuple(ordered), tuple(tasks), tuple(pages), by_id, {page.path: page.label for page in tasks})
+
+
+def by_server(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Those whose adversary is a curious server, or nobody."""
+    return tuple(row for row in rows if row.task.adversary == "server")
+
+
+def by_clients(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Those whose adversary are malicious clients."""
+    return tuple(row for row in rows if row.task.adversary == "clients")
 
 
 def troubles(rows: Sequence[Row]) -> list[tuple[Row, Failure]]:

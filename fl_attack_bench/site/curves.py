@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fl_attack_bench.record import Record
+from fl_attack_bench.record import Learned, Record
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.site import formats
 from fl_attack_bench.site.labels import cut, legend, stacked, variant
@@ -27,12 +27,14 @@ LARGEST = 1e30  # of an objective that is drawn: one that ran off would flatten 
 def accuracy(
     rows: Sequence[Row], records: Mapping[str, Record], looks: Looks, folder: Path, name: str
 ) -> Figures | None:
-    """Accuracy over rounds, a panel a defense, undefended in each; the band is one standard deviation over seeds."""
+    """Accuracy, or RMSE for numbers, over rounds, a panel a defense; the band is one standard deviation over seeds."""
     families: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.utility and not row.baseline:
             families[row.spec.name].append(row)
     base = next((row for row in rows if row.baseline and row.utility), None)
+    numbers = any(row.utility and row.utility.rmse for row in rows)
+    what, way = ("RMSE", "RMSE, target's unit  (↓ better)") if numbers else ("Accuracy", "test accuracy, %  (↑ better)")
     shown = sorted(families.items())[:MAX_PANELS] or ([("", [])] if base else [])
     if not shown:
         return None
@@ -40,15 +42,14 @@ def accuracy(
     grid = panels(drawn, len(shown), sharex=True, sharey=True)
     for axes, (family, variants) in zip(grid, shown, strict=True):
         if base:
-            _curve(axes, base, records, colour=INK, label="undefended")
+            _curve(axes, base, records, numbers, colour=INK, label="undefended")
         for index, row in enumerate(variants[:MAX_LINES]):
-            _curve(axes, row, records, colour=looks[family].colour, dash=_dash(index), label=variant(row))
-        axes.set(title=words(family, 30), xlabel="round", ylabel="test accuracy, %  (↑ better)")
-        axes.legend(loc="lower right", fontsize=7.5, handlelength=2.2)
-    alt = (
-        f"Line charts of test accuracy over rounds, undefended against {formats.sentence(words(f) for f, _ in shown)}."
-    )
-    caption = "Accuracy over rounds, mean over seeds; the band is one standard deviation over seeds."
+            _curve(axes, row, records, numbers, colour=looks[family].colour, dash=_dash(index), label=variant(row))
+        axes.set(title=words(family, 30), xlabel="round", ylabel=way)
+        axes.legend(loc="upper right" if numbers else "lower right", fontsize=7.5, handlelength=2.2)
+    others = formats.sentence(words(f) for f, _ in shown)
+    alt = f"Line charts of {what} on the test set over rounds, undefended against {others}."
+    caption = f"{what} over rounds, mean over seeds; the band is one standard deviation over seeds."
     caption += cut(max(len(variants) for _, variants in shown), MAX_LINES)
     return save(drawn, folder, name, alt, caption)
 
@@ -80,7 +81,14 @@ def objectives(
 
 
 def _curve(
-    axes: "Axes", row: Row, records: Mapping[str, Record], *, colour: str, dash: tuple[float, ...] = (), label: str
+    axes: "Axes",
+    row: Row,
+    records: Mapping[str, Record],
+    numbers: bool,
+    *,
+    colour: str,
+    dash: tuple[float, ...] = (),
+    label: str,
 ) -> None:
     import seaborn as sns
 
@@ -88,8 +96,8 @@ def _curve(
     for cell_id in row.records:
         record = records[cell_id]
         if record.utility:
-            curves[record.cell.seed] = record.utility.curve
-    points = [(turn, 100 * value) for curve in curves.values() for turn, value in curve]
+            curves[record.cell.seed] = _over_rounds(record.utility, numbers=numbers)
+    points = [point for curve in curves.values() for point in curve]
     style: dict[str, Any] = {"linestyle": (0, dash) if dash else "-"}
     if points:
         sns.lineplot(
@@ -102,6 +110,12 @@ def _curve(
             ax=axes,
             **style,
         )
+
+
+def _over_rounds(learned: Learned, *, numbers: bool) -> list[tuple[int, float]]:
+    if numbers:
+        return [(turn, math.sqrt(loss)) for turn, loss in learned.losses if 0 <= loss < LARGEST]
+    return [(turn, 100 * value) for turn, value in learned.curve]
 
 
 def _objective_lines(axes: "Axes", lines: Sequence[tuple[Row, Sequence[Sequence[float]]]], looks: Looks) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fl_attack_bench.record import Record
+from fl_attack_bench.score.integrity import IntegrityScore, UnderAttack
+from fl_attack_bench.score.learned import Course
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.score.triple import AttackScore
 
@@ -22,6 +24,14 @@ def write_attacks(rows: Sequence[Row], path: Path) -> None:
     """One line an attack and moment under each defense; an absent figure is an empty cell."""
     layers = sorted({layer for row in rows for one in row.attacks for layer in one.correlations})
     _write([attack_line(row, one, layers) for row in rows for one in row.attacks], path)
+
+
+def write_integrity(rows: Sequence[Row], path: Path) -> None:
+    """One line an attack by malicious clients on each defense; an absent figure is an empty cell."""
+    _write(
+        [integrity_line(row, row.integrity, one) for row in rows if row.integrity for one in row.integrity.attacks],
+        path,
+    )
 
 
 def _write(lines: Sequence[dict[str, Value]], path: Path) -> None:
@@ -72,6 +82,8 @@ def flat(row: Row, links: Sequence[str]) -> dict[str, Value]:
         "accuracy_difference": utility.difference if utility else None,
         "accuracy_difference_sd": utility.difference_sd if utility else None,
         "centralised_accuracy": utility.centralised if utility else None,
+        "rmse": utility.rmse.mean if utility and utility.rmse else None,
+        **_course(utility.course if utility else Course()),
         "seeds": len(row.seeds),
         "bytes_up": cost.bytes_up if cost else None,
         "bytes_down": cost.bytes_down if cost else None,
@@ -120,6 +132,43 @@ def attack_line(row: Row, one: AttackScore, layers: Sequence[str]) -> dict[str, 
         "distance_median": certified.distance if certified else None,
     }
     return line | {f"correlation_{layer}": one.correlations.get(layer) for layer in layers}
+
+
+def integrity_line(row: Row, score: IntegrityScore, one: UnderAttack) -> dict[str, Value]:
+    """An attack by clients on a defense as plain cells. Accuracies in [0, 1], RMSE in the target's unit, may be inf."""
+    honest, learned = score.honest, one.learned
+    return {
+        "suite": row.suite,
+        "suite_version": row.suite_version,
+        "hardware": row.hardware,
+        "task": row.task.name,
+        "defense": row.defense,
+        "attack": one.attack,
+        "family": one.family.label,
+        "clients": one.clients,
+        "quantity": score.quantity,
+        "honest_mean": honest.mean if honest else None,
+        "honest_low": honest.low if honest else None,
+        "honest_high": honest.high if honest else None,
+        "learned_mean": learned.mean if learned else None,
+        "learned_low": learned.low if learned else None,
+        "learned_high": learned.high if learned else None,
+        "difference": one.difference,
+        "seeds": learned.seeds if learned else 0,
+        "diverged": one.course.diverged,
+        **_course(one.course),
+        "gaps": "; ".join(gap.status for gap in (*row.failures, *row.skipped) if gap.attack == one.attack),
+    }
+
+
+def _course(course: Course) -> dict[str, Value]:
+    return {
+        "rounds": course.rounds,
+        "failed_rounds": course.failed_rounds,
+        "incident_count": course.incident_count,
+        "first_failure": course.failures[0] if course.failures else "",
+        "first_incident": course.incidents[0] if course.incidents else "",
+    }
 
 
 def flat_keys(lines: Sequence[dict[str, Value]]) -> list[str]:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 NOTHING = "–"
 MINUS = "−"
+_PLAIN = 10.0  # from here on three decimals are more than anybody reads
 MOMENT_WORDS = {"initial": "round 0", "trained": "after training"}
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -63,11 +64,11 @@ def size(value: float | None) -> str:
     """Bytes in decimal units."""
     if value is None:
         return NOTHING
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if value < 999.5:
             return f"{value:.3g} {unit}"
         value /= 1000
-    return f"{value:,.4g} TB"
+    return f"{value:,.4g} EB"
 
 
 def seconds(value: float | None) -> str:
@@ -78,6 +79,28 @@ def seconds(value: float | None) -> str:
         if value * factor >= 1 or unit == "µs":
             return f"{value * factor:,.3g} {unit}" if value < 1e6 else f"{value:.3g} s"
     return NOTHING
+
+
+def learned(value: float | None, quantity: str) -> str:
+    """An accuracy as per cent, or an RMSE in the target's unit."""
+    if quantity == "accuracy" or value is None:
+        return percent(value)
+    if not math.isfinite(value):
+        return "∞"
+    return f"{value:.3f}" if value < _PLAIN else plain(value)
+
+
+def between(low: float, high: float, quantity: str) -> str:
+    """A range, without its unit: ``90.0–92.0``."""
+    return f"{learned(low, quantity)}{NOTHING}{learned(high, quantity)}".replace("%", "")
+
+
+def apart(value: float | None, quantity: str) -> str:
+    """A difference of accuracies in percentage points, or of RMSEs, with its sign."""
+    if quantity == "accuracy" or value is None:
+        return points(value)
+    text = learned(abs(value), quantity)
+    return text if text == "0.000" else f"{'+' if value > 0 else MINUS}{text}"
 
 
 def moment(name: str) -> str:

@@ -119,24 +119,36 @@ def panels(drawn: "Figure", count: int, *, sharex: bool = False, sharey: bool = 
 
 def save(drawn: "Figure", folder: Path, name: str, alt: str, caption: str) -> Figures:
     """Write a figure's two SVG files; the same figure gives the same bytes."""
+    text = _svg(drawn, "none")
+    (folder / "figures").mkdir(exist_ok=True)
+    paths = {}
+    for theme in THEMES:
+        paths[theme] = f"figures/{name}-{theme}.svg"
+        (folder / paths[theme]).write_text(_themed(text, theme), encoding="utf-8", errors="replace")
+    return Figures(paths["light"], paths["dark"], alt, caption)
+
+
+def on_paper(drawn: "Figure") -> str:
+    """The SVG of a figure that stands by itself, dark on white; the same figure gives the same text."""
+    return _themed(_svg(drawn, PAPER), "light")
+
+
+def _svg(drawn: "Figure", paper: str) -> str:
     from io import StringIO
 
     stream = StringIO()
-    drawn.savefig(stream, format="svg", metadata={"Date": None, "Creator": "fl-attack-bench"})
-    text = re.sub(
+    drawn.savefig(stream, format="svg", facecolor=paper, metadata={"Date": None, "Creator": "fl-attack-bench"})
+    return re.sub(
         r"'?DejaVu Sans'?,[^;\"]*",
         "'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif",
         stream.getvalue(),
     )
-    (folder / "figures").mkdir(exist_ok=True)
-    paths = {}
-    for theme, colours in THEMES.items():
-        themed = text
-        for stand_in, colour in colours.items():
-            themed = themed.replace(stand_in, colour)
-        paths[theme] = f"figures/{name}-{theme}.svg"
-        (folder / paths[theme]).write_text(themed, encoding="utf-8", errors="replace")
-    return Figures(paths["light"], paths["dark"], alt, caption)
+
+
+def _themed(text: str, theme: str) -> str:
+    for stand_in, colour in THEMES[theme].items():
+        text = text.replace(stand_in, colour)
+    return text
 
 
 def words(text: str, limit: int = 34) -> str:

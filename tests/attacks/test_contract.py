@@ -9,11 +9,11 @@ from torch import Tensor
 from views import attack, only, precise, spoilt, view_of
 
 from fl_attack_bench import metrics, registry
-from fl_attack_bench.api import HorizontalView, Reconstruction, SkipCell
+from fl_attack_bench.api import HorizontalView, PassiveAttack, Reconstruction, SkipCell
 from fl_attack_bench.scenarios.horizontal import Samples
 from fl_attack_bench.seeds import Streams
 
-ATTACKS = registry.names("attack")
+ATTACKS = [name for name in registry.names("attack") if issubclass(registry.find("attack", name).cls, PassiveAttack)]
 # Networks of which every attack can play one.
 NETWORKS = ("lenet_dlg", "mlp")
 

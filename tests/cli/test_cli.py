@@ -12,7 +12,7 @@ from tiny_suite import TINY, start
 
 from fl_attack_bench import suite
 
-COMMANDS = ("run", "list", "show", "doctor", "sync", "board build", "board serve")
+COMMANDS = ("run", "list", "show", "doctor", "sync", "communication", "board build", "board serve")
 
 
 @pytest.mark.parametrize(

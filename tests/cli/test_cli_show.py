@@ -54,6 +54,7 @@ def test_datasets_are_listed_with_what_to_do(flab, tmp_path):
     rows = dict(line.split(maxsplit=1) for line in flab("list", "datasets")[1].splitlines())
     assert rows == {
         "cifar10": "not in data: `flab run ... --download`",
+        "diabetes": "comes with the package",
         "digits": "comes with the package",
         "mnist": "not in data: `flab run ... --download`",
         "npz:mine": "in data",

@@ -7,7 +7,8 @@ import pytest
 from tiny_suite import MINE, TINY
 
 from fl_attack_bench import hardware, provenance, suite
-from fl_attack_bench.cli.selection import narrow
+from fl_attack_bench.cli.selection import check_tasks, narrow
+from fl_attack_bench.errors import UserError
 
 
 def test_the_whole_grid_and_its_narrowing():
@@ -134,3 +135,19 @@ def test_a_profile_is_taken_by_name_by_file_or_by_force(flab, asked, tmp_path):
     assert (cells[0].hardware, options["matched"]) == ("mine", False)
     assert options["command"](cells[0]).endswith(f"--hardware {path}")
     assert "does not match this machine: the processor is" in flab("show", path)[1]
+
+
+def test_tasks_that_clients_attack_are_attacked_and_numbers_have_no_victims(tmp_path):
+    base = TINY["tasks"][0] | {"dataset": "diabetes", "model": "linear_regression"}
+    task = base | {"name": "c", "adversary": "clients"}
+    grid = suite.Suite.model_validate(TINY | {"attacks": ["dropout"], "tasks": [*TINY["tasks"], task]})
+    assert [task.name for task in narrow(grid, attacks=["dropout"]).tasks] == ["c"]
+    check_tasks(grid.cells("generic-cpu"), tmp_path, download=False)
+    for changes, why in (
+        ({"victims": {"first": 1}}, "task 't': the targets of diabetes are numbers"),
+        ({"model": "mlp"}, "task 't': model 'mlp' predicts class labels"),
+        ({"dataset": "digits"}, "task 't': model 'linear_regression' predicts numbers"),
+    ):
+        wrong = suite.Suite.model_validate(TINY | {"attacks": ["dropout"], "tasks": [base | changes]})
+        with pytest.raises(UserError, match=why):
+            check_tasks(wrong.cells("generic-cpu"), tmp_path, download=False)

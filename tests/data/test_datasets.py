@@ -57,6 +57,28 @@ def test_the_split_of_digits_never_moves(tmp_path):
     assert datasets.load("digits", tmp_path).fingerprint.startswith("69665de9ecfb12ab")
 
 
+def test_diabetes_is_regression_scaled_as_documented_and_split_once(tmp_path):
+    from sklearn.datasets import load_diabetes
+
+    data = datasets.load("diabetes", tmp_path)
+    assert (data.x_train.shape, data.x_test.shape) == ((354, 1, 1, 10), (88, 1, 1, 10))
+    assert (data.y_train.shape, data.y_test.shape, data.classes) == ((354,), (88,), 1)
+    assert data.image_shape == (1, 1, 10)
+    assert {t.dtype for t in (data.x_train, data.y_train, data.x_test, data.y_test)} == {torch.float32}
+    everybody, targets = torch.cat([data.x_train, data.x_test]).view(-1, 10), torch.cat([data.y_train, data.y_test])
+    assert everybody.amin(0).tolist() == [0] * 10
+    assert everybody.amax(0).tolist() == [1] * 10
+    features, wanted = load_diabetes(return_X_y=True, scaled=False)
+    assert sorted((targets * 321 + 25).round().int().tolist()) == sorted(wanted.astype(int).tolist())
+    # Each row is one patient's: body mass index is the third feature, and beside its own target.
+    span = features[:, 2].max() - features[:, 2].min()
+    pairs = zip((everybody[:, 2] * span + features[:, 2].min()).tolist(), (targets * 321 + 25).tolist(), strict=True)
+    theirs = sorted(zip(features[:, 2].tolist(), wanted.tolist(), strict=True))
+    assert np.allclose(sorted((round(a, 3), round(b)) for a, b in pairs), theirs, atol=1e-2)
+    assert datasets.load("diabetes", tmp_path) is data
+    assert data.fingerprint.startswith("36c594627747e19e")
+
+
 def test_npz_is_scaled_and_channels_come_first(tmp_path):
     arrays = sound()
     np.savez_compressed(tmp_path / "toy.npz", **arrays)

@@ -139,3 +139,14 @@ def test_the_small_mnist_is_reused_across_devices_only(shared_data):
     assert all(len(part.unique()) == 200 for part in parts)
     # 20,000 places for 17,435 samples.
     assert 20_000 - 17_435 <= reused(parts) < 6_000
+
+
+def test_numbers_are_dealt_iid_only():
+    numbers = torch.rand(20)
+    assert [len(part) for part in deal(Iid(kind="iid", devices=4), numbers, rng())] == [5] * 4
+    for partition in (
+        Shards(kind="shards", devices=2, classes=1, per_class=1),
+        Dirichlet(kind="dirichlet", devices=2, alpha=1),
+    ):
+        with pytest.raises(UserError, match=f"partition {partition.kind} deals by classes, .* take kind iid"):
+            deal(partition, numbers, rng())

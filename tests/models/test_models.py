@@ -17,6 +17,10 @@ def build(name, shape=GREY, classes=10, seed=0, **options):
     return models.build(Model(name=name, options=options), shape, classes, generator)
 
 
+def outputs_of(name, classes=10):
+    return 1 if name == "linear_regression" else classes
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "options", "parameters", "features"),
     [
@@ -31,24 +35,28 @@ def build(name, shape=GREY, classes=10, seed=0, **options):
         ("mlp", GREY, {"hidden": 7, "activation": "sigmoid"}, 5_575, 7),
         ("logistic", GREY, {}, 7_850, 784),
         ("logistic", COLOUR, {}, 30_730, 3_072),
+        ("linear_regression", (1, 1, 10), {}, 11, 10),
+        ("linear_regression", COLOUR, {}, 3_073, 3_072),
     ],
 )
 def test_sizes(name, shape, options, parameters, features):
-    network = build(name, shape, **options)
+    outputs = outputs_of(name)
+    network = build(name, shape, outputs, **options)
     assert Layout.of(network).size == parameters
     assert network.classifier.in_features == features
     network.eval()
-    assert network(torch.rand(2, *shape)).shape == (2, 10)
+    assert network(torch.rand(2, *shape)).shape == (2, outputs)
 
 
 @pytest.mark.parametrize("name", models.names())
 def test_the_generator_is_the_only_randomness(name):
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    first = build(name, COLOUR, seed=4).state_dict()
+    outputs = outputs_of(name)
+    first = build(name, COLOUR, outputs, seed=4).state_dict()
     assert torch.equal(state, torch.get_rng_state())
     torch.rand(5)
-    again, other = build(name, COLOUR, seed=4).state_dict(), build(name, COLOUR, seed=5).state_dict()
+    again, other = (build(name, COLOUR, outputs, seed=seed).state_dict() for seed in (4, 5))
     assert first.keys() == again.keys()
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
@@ -57,12 +65,12 @@ def test_the_generator_is_the_only_randomness(name):
 
 @pytest.mark.parametrize("name", models.names())
 def test_layers_that_the_attacks_hook_are_called_once_and_all_can_learn(name):
-    network = build(name, COLOUR, classes=3)
+    network = build(name, COLOUR, outputs_of(name, 3))
     calls: list[nn.Module] = []
     with_parameters = [m for m in network.modules() if list(m.parameters(recurse=False))]
     for module in with_parameters:
         module.register_forward_hook(lambda module, *_: calls.append(module))
-    network(torch.rand(2, *COLOUR)).logsumexp(1).sum().backward()
+    network(torch.rand(2, *COLOUR)).square().sum().backward()
     assert sorted(map(id, calls)) == sorted(map(id, with_parameters))
     assert {type(m) for m in with_parameters} <= {nn.Conv2d, nn.Linear, nn.BatchNorm2d}
     assert all(p.grad is not None and p.is_leaf and p.device.type == "cpu" for p in network.parameters())
@@ -72,7 +80,8 @@ def test_layers_that_the_attacks_hook_are_called_once_and_all_can_learn(name):
 def test_other_shapes_work_down_to_the_smallest(name):
     smallest = models.describe(name).smallest
     for side in (smallest, smallest + 1, smallest + 5):
-        assert build(name, (2, side, side + 3), classes=4).eval()(torch.rand(1, 2, side, side + 3)).shape == (1, 4)
+        network = build(name, (2, side, side + 3), outputs_of(name, 4)).eval()
+        assert network(torch.rand(1, 2, side, side + 3)).shape == (1, outputs_of(name, 4))
     if smallest > 1:
         with pytest.raises(UserError, match=f"at least {smallest}x{smallest}.*got {smallest - 1}x40"):
             build(name, (2, smallest - 1, 40))
@@ -163,7 +172,7 @@ def test_unknown_networks_get_a_suggestion():
 
 
 def test_descriptions_are_complete():
-    assert models.names() == ["convnet", "lenet5", "lenet_dlg", "logistic", "mlp", "vgg16"]
+    assert models.names() == ["convnet", "lenet5", "lenet_dlg", "linear_regression", "logistic", "mlp", "vgg16"]
     for name in models.names():
         description = models.describe(name)
         assert description.title
@@ -180,3 +189,16 @@ def test_second_derivatives_exist_where_dlg_needs_them():
     gradients = torch.autograd.grad(network(image).logsumexp(1).sum(), list(network.parameters()), create_graph=True)
     (second,) = torch.autograd.grad(sum(g.square().sum() for g in gradients), image)
     assert second.abs().max() > 0
+
+
+def test_a_network_for_numbers_has_no_classes_and_the_others_no_numbers():
+    with pytest.raises(UserError, match="'linear_regression' predicts one number, and there are 10 classes"):
+        build("linear_regression")
+    with pytest.raises(
+        UserError, match=r"'mlp' predicts class labels, .* of dataset 'd' are numbers: take linear_regr"
+    ):
+        models.fits(Model(name="mlp"), "d", numbers=True)
+    with pytest.raises(UserError, match=r"'linear_regression' predicts numbers, .* are class labels: take convnet, "):
+        models.fits(Model(name="linear_regression"), "d", numbers=False)
+    models.fits(Model(name="mlp"), "d", numbers=False)
+    models.fits(Model(name="linear_regression"), "d", numbers=True)

@@ -115,6 +115,16 @@ def publish(job, folder):
             "reconstructed": [moment("initial", score), moment("trained", score)],
             "dataset_fingerprint": "f" * 64,
         },
+        "corrupted": {
+            "integrity": {
+                "clients": 1,
+                "accuracy": score,
+                "curve": [[1, score]],
+                "failed_rounds": 1,
+                "failures": ["x"],
+            },
+            "dataset_fingerprint": "f" * 64,
+        },
     }[job.kind]
     if job.cell.defense.parameters.get("behave") == "nonsense" and job.kind == "training":
         result["utility"]["accuracy"] = 7
@@ -177,7 +187,7 @@ def calibrate(profile):
     return {"speed": time.time() % 1}
 
 
-def suite(folder, *, defenses=({},), seeds=(0,), limits=None, gate=None):
+def suite(folder, *, defenses=({},), seeds=(0,), limits=None, gate=None, adversary="server"):
     """Two tasks, one without victims; methods are files that nobody imports."""
     for name in ("plain", "guess", "guess2"):
         path = folder / f"{name}.py"
@@ -198,7 +208,7 @@ def suite(folder, *, defenses=({},), seeds=(0,), limits=None, gate=None):
             "seeds": list(seeds),
             "tasks": [
                 {"name": "t1", "dataset": "digits", "model": "mlp", "training": training, "victims": {"first": 1}},
-                {"name": "t2", "dataset": "digits", "model": "mlp", "training": training},
+                {"name": "t2", "dataset": "digits", "model": "mlp", "training": training, "adversary": adversary},
             ],
             "attacks": guesses,
             "defenses": [{plain: dict(parameters)} for parameters in defenses],

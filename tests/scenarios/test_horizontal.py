@@ -222,7 +222,7 @@ def test_local_steps_add_up_to_the_difference_of_the_weights() -> None:
     assert view.local.steps == 6
     local = model("mlp")
     local.weights.copy_(before)
-    order = Streams(0).child(client(0), 0).generator("order")
+    order = Streams(0).child("client", client(0), 0).generator("order")
     for rows in [rows for _ in range(3) for rows in torch.randperm(4, generator=order).split(2)]:
         local.weights.sub_(local.gradient(data.images[rows], data.labels[rows]), alpha=0.1)
     assert torch.allclose(view.observed.values[0], (before - local.weights) / 0.1, atol=1e-5)

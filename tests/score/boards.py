@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from fl_attack_bench import score
 from fl_attack_bench.record import (
     Cost,
+    Integrity,
     MethodUsed,
     Provenance,
     Reconstructed,
@@ -32,6 +33,17 @@ TASK = Task.model_validate(
 )
 UNTRAINED = Task.model_validate({"name": "victims-only", "dataset": "digits", "model": "mlp", "victims": {"first": 2}})
 UNATTACKED = TASK.model_copy(update={"name": "utility-only", "victims": None})
+# Ten clients of whom an attack controls some; every figure is that of round 5.
+ATTACKED = Task.model_validate(
+    {
+        "name": "attacked",
+        "dataset": "digits",
+        "model": "mlp",
+        "adversary": "clients",
+        "training": TASK.training.model_dump() | {"partition": {"kind": "iid", "devices": 10}, "sampled": 10},
+    }
+)
+VARIANCE = 0.05  # of the test targets, where they are numbers
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MSE = st.floats(0, 1)
 PAIR = st.lists(MSE, min_size=2, max_size=2)
@@ -127,6 +139,27 @@ def record(
             hardware_matched=True,
         ),
     )
+
+
+def learned(accuracy=None, loss=None, **fields):
+    """What a training of five rounds left. Given a loss alone it is one of numbers, and the accuracy its R^2."""
+    if accuracy is None:
+        accuracy = min(max(1 - loss / VARIANCE, 0.0), 1.0)
+        fields = {"targets": "numbers"} | fields
+    losses = [] if loss is None else [(5, loss)]
+    return {"accuracy": accuracy, "curve": [(5, accuracy)], "losses": losses, **fields}
+
+
+def attacked(defense="none", attack="poisoning", clients=2, seed=0, honest=None, under=None, **fields):
+    """One cell of the task with malicious clients; ``honest`` and ``under`` are made by :func:`learned`."""
+    status, parameters = fields.pop("status", "ok"), fields.pop("parameters", {})
+    base = record(defense, attack, seed, task=ATTACKED, status=status, **fields)
+    spec = MethodSpec(name=attack, parameters={"clients": clients, **parameters})
+    cell = base.cell.model_copy(update={"attack": spec})
+    utility = Utility(**honest, centralised_accuracy=0.95) if honest else base.utility
+    integrity = Integrity(**under, clients=clients) if under else None
+    made = {"cell": cell, "cell_id": cell.id, "utility": utility, "integrity": integrity}
+    return base.model_copy(update=made)
 
 
 def hand():

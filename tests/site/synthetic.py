@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from fl_attack_bench.record import (
     Certified,
     Cost,
+    Integrity,
     MethodUsed,
     Privacy,
     Provenance,
@@ -112,7 +113,7 @@ def record(
         suite=suite,
         suite_version=2,
         task=where,
-        attack=spec(attack) if where.victims else None,
+        attack=spec(attack) if where.attacked else None,
         defense=chained(name, parameters) if isinstance(parameters, list) else spec(name, parameters),
         seed=seed,
         hardware=hardware,
@@ -133,7 +134,7 @@ def record(
         gate=Gate(),
         status=status,
         reason=reason,
-        attack=method(attack, attack.upper(), "https://arxiv.org/abs/1906.08935", {}) if where.victims else None,
+        attack=method(attack, attack.upper(), "https://arxiv.org/abs/1906.08935", {}) if where.attacked else None,
         defense=method(name, title, paper, {} if isinstance(parameters, list) else parameters),
         reconstructed=done,
         utility=utility(0.93 - lost, rng) if trained else None,
@@ -291,6 +292,94 @@ def board(folder: Path, seeds=3, tasks=None, defenses=DEFENSES, attacks=tuple(AT
                         records.append(made)
                         pictures[made.cell_id] = folder / str(place)
     return records, pictures
+
+
+SHAMIR = "Shamir's secret sharing"
+# name, parameters, title: defenses against malicious clients, as DEFENSES without what concerns privacy.
+HOLDING = (
+    DEFENSES[0],
+    ("encryption", {"authenticated": False}, "Homomorphic encryption", "", 0, 0.0, 40.0, 9.0),
+    ("encryption", {"authenticated": True}, "Homomorphic encryption", "", 0, 0.0, 40.0, 9.1),
+    ("shamir", {"check": "none"}, SHAMIR, "", 0, 0.01, 2.0, 1.5),
+    ("shamir", {"check": "code"}, SHAMIR, "", 0, 0.01, 2.0, 1.6),
+    ("shamir", {"check": "tags"}, SHAMIR, "", 0, 0.01, 3.0, 1.7),
+)
+CLIENTS = 10
+ROUNDS = 30
+VARIANCE = 0.052  # of the test targets, where they are numbers
+
+
+def attacked_task(name="digits-attacked", numbers=False):
+    """Ten clients, some of whom an attack controls."""
+    return Task.model_validate(
+        {
+            "name": name,
+            "dataset": "diabetes" if numbers else "digits",
+            "model": "linear_regression" if numbers else "mlp",
+            "adversary": "clients",
+            "training": {
+                "partition": {"kind": "iid", "devices": CLIENTS},
+                "rounds": ROUNDS,
+                "sampled": CLIENTS,
+                "learning_rate": 0.1,
+            },
+        }
+    )
+
+
+def attacked(where, defense, attack, clients, seed=0, under=None, numbers=False, **fields):
+    """One cell of a task with malicious clients. ``under`` replaces fields of what is learned under attack."""
+    made = record(where, defense, f"{attack}[clients={clients}]", seed, suite="robust", **fields)
+    spec_ = MethodSpec(name=attack.partition("[")[0], parameters={**spec(attack).parameters, "clients": clients})
+    cell = made.cell.model_copy(update={"attack": spec_})
+    change = {"cell": cell, "cell_id": cell.id, "attack": method(spec_.name, attack.title(), "", {"clients": clients})}
+    if made.status == "ok":
+        honest = held(0.92 - 0.01 * seed, numbers)
+        change["utility"] = Utility(**honest, centralised_accuracy=0.95)
+        told = held(0.92 - 0.01 * seed, numbers) | (under or {})
+        change["integrity"] = Integrity(**told, clients=clients)
+    return made.model_copy(update=change)
+
+
+def held(accuracy, numbers=False, **fields):
+    """What a training left: for numbers the accuracy is that of R^2, and the loss follows from it."""
+    curve = [(10, 0.6 * max(accuracy, 0)), (20, 0.9 * max(accuracy, 0)), (ROUNDS, max(accuracy, 0))]
+    losses = [(turn, (1 - value) * VARIANCE if numbers else 2.3 - 2 * value**2) for turn, value in curve]
+    if numbers and accuracy < 0:
+        losses[-1] = (ROUNDS, (1 - accuracy) * VARIANCE)
+    targets = "numbers" if numbers else "classes"
+    return {"accuracy": max(accuracy, 0), "targets": targets, "curve": curve, "losses": losses} | fields
+
+
+def _tampered(name, parameters, clients, seed, numbers):
+    """Wrong shares: a code corrects two and fails at three, tags name the culprits, the others are fooled."""
+    check = parameters.get("check", "tags" if parameters.get("authenticated") else "none")
+    if check == "tags":
+        return {"incident_count": ROUNDS, "incidents": [f"round 0: {clients} of {CLIENTS} shares carry a wrong tag"]}
+    if check == "code" and clients <= 2:
+        return {"incident_count": ROUNDS, "incidents": [f"round 0: corrected the shares of {clients} clients"]}
+    if check == "code":
+        failures = [f"round {turn}: {clients} of {CLIENTS} shares are wrong; 2 can be corrected" for turn in range(20)]
+        return held(-12.0 if numbers else 0.1, numbers, failed_rounds=ROUNDS, failures=failures)
+    lost = clients * (0.03 if name == "none" else 0.21) - 0.01 * seed
+    return held(0.92 - lost * (30 if numbers else 1), numbers)
+
+
+def embattled(seeds=2, numbers=False, name="digits-attacked", defenses=HOLDING):
+    """All defenses against poisoning, tampering and dropping clients; dropout is skipped under encryption."""
+    where, found = attacked_task(name, numbers), []
+    for defense in defenses:
+        for seed in range(seeds):
+            for clients in (1, 2, 3):
+                under = _tampered(defense[0], defense[1], clients, seed, numbers)
+                found.append(attacked(where, defense, "tampering", clients, seed, under, numbers))
+            for clients in (2, 4):
+                lost = (0.1, 0.7)[clients == 4] + 0.02 * seed
+                under = held(0.92 - lost * (20 if numbers else 1), numbers)
+                found.append(attacked(where, defense, "poisoning[mode=scale]", clients, seed, under, numbers))
+                skipped = {"status": "skipped", "reason": "one upload a round"} if "enc" in defense[0] else {}
+                found.append(attacked(where, defense, "dropout", clients, seed, numbers=numbers, **skipped))
+    return found
 
 
 def _fate(defense, attack, seed, where):

@@ -67,7 +67,7 @@ def played(where, attacks, defenses=(NONE, NOISE), seeds=1, **fields):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pages without their figures, which take longest."""
-    none = dict.fromkeys(("tradeoff", "cost", "accuracy", "objectives"))
+    none = dict.fromkeys(("tradeoff", "cost", "accuracy", "integrity", "objectives"))
     monkeypatch.setattr("fl_attack_bench.site.board._Pages._figures", lambda *_: none)
     monkeypatch.setattr("fl_attack_bench.site.figures.privacy", lambda *_: None)
 
