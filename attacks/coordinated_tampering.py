@@ -10,10 +10,8 @@ from annotated_types import Ge, Le
 
 from fl_attack_bench.api import SERVER, UPDATE, ActiveAttack, Card, Dense, Party, Payload, Round, Said, SkipCell
 from fl_attack_bench.crypto.decoding import coordinated
-from fl_attack_bench.crypto.field import PrimeField
+from fl_attack_bench.crypto.field import FIELDS, PrimeField
 from fl_attack_bench.crypto.shamir import Shamir
-
-_PRIMES = {"2^31-1": 2**31 - 1, "2^61-1": 2**61 - 1}
 
 
 @dataclass(frozen=True)
@@ -83,10 +81,9 @@ class _Moving(Party):
 def _sharing(defense: Mapping[str, Any], members: int) -> tuple[Shamir, int]:
     """How the sum is shared, and what stands for 1 in it."""
     threshold = defense.get("threshold")
-    named = defense.get("prime", defense.get("field"))
-    prime = named if isinstance(named, int) else _PRIMES.get(str(named))
-    if not isinstance(threshold, int) or prime is None:
+    field = FIELDS.get(str(defense.get("field")))
+    if not isinstance(threshold, int) or field is None:
         raise SkipCell("coordinated tampering is for Shamir's sharing: this defense has no threshold and field")
     if not 2 <= threshold <= members:
         raise SkipCell(f"a threshold of {threshold} shares among {members} clients")
-    return Shamir(threshold, members, PrimeField(prime)), 10 ** int(defense.get("decimals", 0))
+    return Shamir(threshold, members, field), 10 ** int(defense.get("decimals", 0))

@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 
 from fl_attack_bench.api import SERVER, UPDATE, ActiveAttack, Card, Part, Party, Payload, Round, Said
-
-_PRIMES = {"2^31-1": 2**31 - 1, "2^61-1": 2**61 - 1}
+from fl_attack_bench.crypto.field import FIELDS
 
 
 @dataclass(frozen=True)
 class ShareTampering(ActiveAttack):
     """Replace what is sent to the server about updates by random numbers (McEliece and Sarwate 1981).
 
-    Integers are uniform below the field's prime where the defense's parameters name one (``prime`` or ``field``), and
+    Integers are uniform below the field's prime where the defense's parameters name one (``field``), and
     over their whole range otherwise; floats are normal, with the standard deviation of what they replace. Each client
     draws for itself: their numbers do not fit together.
 
@@ -76,8 +75,8 @@ class _Tampering(Party):
 
 def _prime(defense: Mapping[str, Any]) -> int | None:
     """The prime below which the defense's field elements lie, if it names one."""
-    named = defense.get("prime", defense.get("field"))
-    return named if isinstance(named, int) else _PRIMES.get(str(named))
+    field = FIELDS.get(str(defense.get("field")))
+    return field.prime if field else None
 
 
 def _uniform(values: Tensor, rng: torch.Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """Additive secret sharing: of the whole update (full MPC), or of chosen layers (partial encryption, PEMPC)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -120,17 +120,39 @@ class AdditiveSharing(SecureAggregation):
             )
         return least
 
-    def everything(self, round: Round) -> Tensor:
-        """Which entries are shared; the running statistics behind the update's always are."""
-        return torch.cat([round.layout.chosen(self.layers), torch.ones(round.statistics, dtype=torch.bool)])
+
+class _Places:
+    """Which entries of an update are shared and which are sent in the clear; running statistics are always shared.
+
+    They are ranges, so that sharing one layer of a large network takes the time of that layer.
+    """
+
+    def __init__(self, layers: str, round: Round) -> None:
+        part, self.shared, self.clear = round.layout.split(layers)
+        self.layout = whole(replace(round, layout=part))
+        self._all = whole(round).size
+        self._statistics = slice(round.layout.size, self._all)
+
+    def in_the_clear(self, flat: Tensor) -> Tensor:
+        """Of an update."""
+        return torch.cat([flat[place] for place in self.clear]) if self.clear else flat[:0]
+
+    def together(self, shared: Tensor, clear: Tensor) -> Tensor:
+        """Both back in their places."""
+        total = torch.zeros(self._all, dtype=torch.float64)
+        for values, places in ((shared, (*self.shared, self._statistics)), (clear, self.clear)):
+            pieces = values.split([place.stop - place.start for place in places])
+            for place, piece in zip(places, pieces, strict=True):
+                total[place] = piece
+        return total
 
 
 class _Sharing(Member):
     def __init__(self, defense: AdditiveSharing, contribution: Contribution, client: ClientState, round: Round) -> None:
         super().__init__(contribution, client, round)
         self._defense = defense
-        self._shared = defense.everything(round)
-        self._sum: Ring = np.zeros(int(self._shared.sum()), dtype=np.int64)
+        self._places = _Places(defense.layers, round)
+        self._sum: Ring = np.zeros(self._places.layout.size, dtype=np.int64)
         self._heard: set[str] = set()
 
     def say(self, step: str) -> Said:
@@ -138,13 +160,13 @@ class _Sharing(Member):
         if step == SHARE and self.peers:
             yield from self._shares()
         if step == UPDATE and self.peers:
-            clear = self.contribution.update.flat.cpu()[~self._shared[: self.round.layout.size]]
+            clear = self._places.in_the_clear(self.contribution.update.flat.cpu())
             parts = {"sums": Dense(torch.from_numpy(self._sum)), "clear": Dense(clear)}
             yield SERVER, Payload({**parts, "heard": Dense(torch.tensor([len(self._heard)]))})
 
     def _shares(self) -> Said:
         point, members = FixedPoint(self._defense.fraction_bits), len(self.peers) + 1
-        secret = point.encode(self.weighted(), terms=members, layout=whole(self.round))[self._shared.numpy()]
+        secret = point.encode(self.weighted(self._places.shared), terms=members, layout=self._places.layout)
         own = self._defense.own_share
         if len(self.peers) + own < 2:
             return  # the one share would be the update
@@ -168,19 +190,19 @@ class _Summing(Assembly):
     def __init__(self, defense: AdditiveSharing, round: Round) -> None:
         super().__init__(round, defense.least(len(round.members)))
         self._defense = defense
-        self._shared = defense.everything(round)
+        self._places = _Places(defense.layers, round)
         self._sums: dict[str, Ring] = {}
         self._clear: dict[str, Tensor] = {}
 
     def hear(self, step: str, sender: str, payload: Payload) -> None:
         super().hear(step, sender, payload)
-        if step != UPDATE:
+        if step != UPDATE or self.roster is None or sender not in self.roster.members:
             return
-        size = int(self._shared.sum())
+        size = self._places.layout.size
         sums = dense(payload, "sums", torch.int64, (size,))
-        clear = dense(payload, "clear", torch.float32, (len(self._shared) - size,))
+        clear = dense(payload, "clear", torch.float32, (whole(self.round).size - size,))
         heard = dense(payload, "heard", torch.int64, (1,))
-        if heard.tolist() == [len(self.present().members) - 1]:
+        if heard.tolist() == [len(self.roster.members) - 1]:
             self._sums[sender], self._clear[sender] = sums.numpy(), clear
         else:
             self.incidents.append(f"{sender}: has shares of {heard.tolist()} others only")
@@ -191,9 +213,9 @@ class _Summing(Assembly):
             raise RoundFailed(
                 f"{len(self._sums)} of {len(roster.members)} clients sent a complete sum of shares; all must"
             )
-        total = torch.zeros(len(self._shared), dtype=torch.float64)
         ring = additive.combine([self._sums[name] for name in roster.members])
-        total[self._shared] = FixedPoint(self._defense.fraction_bits).decode64(ring)
+        shared = FixedPoint(self._defense.fraction_bits).decode64(ring)
+        clear = torch.zeros(whole(self.round).size - len(shared), dtype=torch.float64)
         for name, weight in zip(roster.members, roster.weights, strict=True):
-            total[~self._shared] += weight * self._clear[name].double()
-        return self.as_mean(total)
+            clear += weight * self._clear[name].double()
+        return self.as_mean(self._places.together(shared, clear))

@@ -71,7 +71,9 @@ class PairwiseMasking(SecureAggregation):
             "seeds have 256 bits. The server with a threshold of clients learns everything; with fewer, the sum of the "
             "others' updates and no more. Weights are sample counts and known to all. A client that alters the shares "
             "it reveals is corrected as far as the code of the sharing goes, and fails the round beyond; one that "
-            "sends a wrong masked update spoils the sum, as under any scheme that hides single updates."
+            "sends a wrong masked update spoils the sum, as under any scheme that hides single updates. Any client can "
+            "end a round by sharing what does not open: whoever cannot open a share leaves. After dropouts the mean's "
+            "error is divided by the weight of those who stayed, and the round fails if that is below a tenth."
         ),
     )
     threshold: Annotated[float, Gt(0.5), Le(1)] = 2 / 3

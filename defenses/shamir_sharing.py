@@ -34,7 +34,7 @@ from fl_attack_bench.api import (
 )
 from fl_attack_bench.crypto import share_tags
 from fl_attack_bench.crypto.decoding import Undecodable, wrong_holders
-from fl_attack_bench.crypto.field import MERSENNE_31, MERSENNE_61, Decimals, Elements
+from fl_attack_bench.crypto.field import FIELDS, Decimals, Elements
 from fl_attack_bench.crypto.secrets import KEY_BYTES, Secrets
 from fl_attack_bench.crypto.shamir import Shamir
 from fl_attack_bench.secure_aggregation import JOIN, ROSTER, Assembly, Member, SecureAggregation, joining, whole
@@ -42,7 +42,7 @@ from fl_attack_bench.secure_aggregation import JOIN, ROSTER, Assembly, Member, S
 SHARE, DEALT, DEALERS, CHALLENGE, TAGS = "share", "dealt", "dealers", "challenge", "tags"
 CHECKS = 2
 """Random combinations that a sum of shares is checked in: an altered one passes all with ``prime ** -CHECKS``."""
-_FIELDS = {"2^31-1": (MERSENNE_31, torch.int32), "2^61-1": (MERSENNE_61, torch.int64)}
+_DTYPES = {"2^31-1": torch.int32, "2^61-1": torch.int64}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class ShamirSharing(SecureAggregation):
             "the holders can answer as if it had dealt what they say: both move the mean no further than dealing "
             "another update, which nothing here prevents, but others are named for it. So is a client to whom a dealer "
             "dealt something else than to the rest. Tags are blinded for one challenge a round, and a client answers "
-            "one. A client that denies holding shares can have up to N-K dealers left out. The paper rounds parameters "
+            "one. Clients that deny holding shares can have dealers left out, down to "
+            "K and more than half of all, and so choose whose updates the sum is of. The paper rounds parameters "
             "to 3 decimals and averages them; here the weighted updates are rounded, so the mean's error is up to N "
             "times as large. Weights are sample counts and known to all."
         ),
@@ -122,7 +123,7 @@ class ShamirSharing(SecureAggregation):
     def traffic(self, layout: Layout, statistics: int, clients: int) -> Bytes:
         """A share for each other client, the sum of shares, whose shares came; with ``tags``, those for everybody."""
         self.sharing(clients)
-        dtype = _FIELDS[self.field][1]
+        dtype = _DTYPES[self.field]
         marks, seed = (torch.uint8, (clients,)), (torch.uint8, (KEY_BYTES,))
         columns = (dtype, (layout.size + statistics + (CHECKS if self.check == "tags" else 0),))
         up = frame_bytes({"heard": marks}) + frame_bytes({"shares": columns})
@@ -135,7 +136,7 @@ class ShamirSharing(SecureAggregation):
     @property
     def point(self) -> Decimals:
         """How numbers become field elements."""
-        return Decimals(_FIELDS[self.field][0], self.decimals)
+        return Decimals(FIELDS[self.field], self.decimals)
 
     def sharing(self, members: int) -> Shamir:
         """How updates are shared among so many.
@@ -152,13 +153,20 @@ class ShamirSharing(SecureAggregation):
         """The length of a share: all that is aggregated and, where shares get tags, the blinding behind it."""
         return whole(round).size + (CHECKS if self.check == "tags" else 0)
 
+    def fewest(self, members: int) -> int:
+        """How many updates a sum must be of, at least: K, and more than half.
+
+        Clients that deny having others' shares could else shrink it to the few that they are after.
+        """
+        return max(self.threshold, members // 2 + 1)
+
     def part(self, elements: Elements) -> Dense:
         """Field elements as they travel."""
-        return Dense(torch.from_numpy(elements.view(np.int64)).to(_FIELDS[self.field][1]))
+        return Dense(torch.from_numpy(elements.view(np.int64)).to(_DTYPES[self.field]))
 
     def elements(self, payload: Payload, name: str, shape: tuple[int, ...] | None = None) -> Elements:
         """Field elements that came; CodecError for anything else."""
-        field, dtype = _FIELDS[self.field]
+        field, dtype = FIELDS[self.field], _DTYPES[self.field]
         numbers = dense(payload, name, dtype, shape).numpy()
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < field.prime:
             raise CodecError(f"{name!r} holds numbers outside [0, {field.prime})")
@@ -244,7 +252,7 @@ class _Sharing(Member):
             self._held[self._members.index(sender)] = share
         if step == DEALERS and sender == SERVER:
             dealers = _places(payload, "dealers", len(self._members))
-            if len(dealers) < self._defense.threshold or not set(dealers) <= set(self._held):
+            if len(dealers) < self._defense.fewest(len(self._members)) or not set(dealers) <= set(self._held):
                 raise CodecError("dealers that are too few to hide each other, or whose shares did not come")
             self._dealers = dealers
         if step == CHALLENGE and sender == SERVER:
@@ -289,16 +297,16 @@ class _Reconstructing(Assembly):
         return Secrets.fresh().bytes(KEY_BYTES)
 
     def _agree(self) -> None:
-        """Find dealers whom all holders have heard, at least K of both.
+        """Find dealers whom all holders have heard: at least K holders, and dealers enough that a sum hides them.
 
         Among honest clients these are all whose shares reached everybody. Where they are too few, some client says that
         it has not heard what the others have: the one that has heard least is done without until they suffice.
         """
         names, threshold = self.present().members, self._defense.threshold
-        holders = sorted(self._heard)
+        holders, fewest = sorted(self._heard), self._defense.fewest(len(names))
         while len(holders) >= threshold:
             dealers = set.intersection(*(self._heard[holder] for holder in holders))
-            if len(dealers) >= threshold:
+            if len(dealers) >= fewest:
                 self._dealers, self._holders = sorted(dealers), holders
                 break
             least = min(holders, key=lambda holder: len(self._heard[holder]))
@@ -330,7 +338,8 @@ class _Reconstructing(Assembly):
     def mean(self) -> Mean:
         roster, threshold = self.present(), self._defense.threshold
         if len(self._heard) >= threshold and not self._dealers:
-            raise RoundFailed(f"no {threshold} of {len(self._heard)} clients have shares of the same {threshold}")
+            fewest = self._defense.fewest(len(roster.members))
+            raise RoundFailed(f"no {threshold} of {len(self._heard)} clients have shares of the same {fewest}")
         if len(self._sums) < threshold:
             raise RoundFailed(
                 f"{len(self._sums)} of {len(roster.members)} clients sent a sum of shares; {threshold} must"
@@ -364,7 +373,6 @@ class _Reconstructing(Assembly):
         self.incidents += [f"{name}: did not answer the challenge" for name in self._named(silent)]
         coefficients = share_tags.challenge(self._seed, CHECKS, whole(self.round).size, shamir.field)
         verdict = share_tags.judge(shamir, coefficients, rows, holders, self._dealers, self._answers)
-        if verdict.lying_dealers:
-            names = ", ".join(self._named(sorted(verdict.lying_dealers)))
-            raise RoundFailed(f"tags that belong to no shares came from {names}")
+        lying = self._named(sorted(verdict.lying_dealers))
+        self.incidents += [f"{name}: answered the challenge with tags that belong to no shares" for name in lying]
         return verdict.wrong_holders

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from fl_attack_bench.codec import CodecError, Dense, Payload, decode, encode
+from fl_attack_bench.codec import CodecError, Dense, Payload, Sparse, decode, encode
 from fl_attack_bench.update import Layout, Update
 from fl_attack_bench.wire import SERVER, Wire
 
 UPDATE = "update"
+# A client's weight is what it says it is; beyond this nobody else's would count.
+MOST_SAMPLES = 2**24
 Said = Iterable[tuple[str, Payload]]
 
 
@@ -238,9 +240,18 @@ class Averaging(Collector):
         return ()
 
     def hear(self, step: str, sender: str, payload: Payload) -> None:
-        """Keep the upload."""
-        if step == UPDATE:
-            self._uploads[sender] = payload
+        """Keep the upload, if it can be averaged with the others."""
+        if step != UPDATE:
+            return
+        samples, part = int(dense(payload, "samples", torch.int64, (1,))), payload.parts.get("update")
+        if sender not in self._round.members or not 1 <= samples <= MOST_SAMPLES:
+            raise CodecError(f"an upload for {samples} samples; from 1 to {MOST_SAMPLES} of a member are believed")
+        if self._round.statistics:
+            dense(payload, "statistics", torch.float32, (self._round.statistics,))
+        length = part.length if isinstance(part, Sparse) else part.values.numel() if part else self._round.layout.size
+        if length != self._round.layout.size:
+            raise CodecError(f"an update of {length} entries in place of {self._round.layout.size}")
+        self._uploads[sender] = payload
 
     def mean(self) -> Mean:
         """The mean of what came, in the members' order.

@@ -250,6 +250,11 @@ class HorizontalDefense(Method):
         """The steps of a round in order; the client's word to the server about its update is in ``UPDATE``."""
         return (UPDATE,)
 
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """The parameters of the protocol that the clients play with the server."""
+        return self.parameters
+
     def member(self, contribution: Contribution, client: ClientState, round: Round) -> Party:
         """A client's side of a round: by default one upload. Override it where clients need to talk to each other."""
         del round
@@ -337,11 +342,13 @@ class SeenRound:
         messages: what the wire delivered, one upload a victim.
         observed: shape ``(V, n)``: the uploads as the defense lets the server read them; the sum of the gradients of a
             victim's local steps, exactly its gradient where it took one.
+        heard: everything that the server received in the round, in the order of delivery, the uploads among it.
     """
 
     model: nn.Module
     messages: tuple[Message, ...]
     observed: Observation
+    heard: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -451,7 +458,7 @@ class ActiveAttack(Method):
         Args:
             parties: the honest parties of the controlled clients, by name; those of the others are out of reach.
             round: the round.
-            defense: the defense's parameters, which everybody knows.
+            defense: the parameters of the defense's protocol, which everybody knows.
             rng: the adversary's random stream in this round.
 
         Raises:

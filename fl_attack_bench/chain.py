@@ -1,7 +1,7 @@
 """Several defenses as one: each acts on what the one before lets be read."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,6 +83,11 @@ class Chain(HorizontalDefense):
         payload = self.links[place].upload(update, replace(client, memory=own))
         client.memory.update({mark + key: kept for key, kept in own.items()})
         return payload
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """That of the last link."""
+        return self.links[-1].protocol
 
     @property
     def steps(self) -> tuple[str, ...]:

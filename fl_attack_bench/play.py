@@ -276,8 +276,9 @@ def _timing(stage: _Stage, folder: Path) -> dict[str, Any]:
             Wire(), server, members, model, work, round, stage.seed.child("timing"), adversary=None, watch=watch
         )
         if round:
-            seconds["client_seconds"] += [watch.total[member.name] for member in members]
-            seconds["defense_seconds"] += [watch.speaking[member.name] for member in members]
+            # Means over clients, as for bytes: some have more to do than others, and the federation pays for it.
+            seconds["client_seconds"].append(statistics.fmean(watch.total[member.name] for member in members))
+            seconds["defense_seconds"].append(statistics.fmean(watch.speaking[member.name] for member in members))
             seconds["server_seconds"].append(watch.total[SERVER])
     return {name: statistics.median(values) for name, values in seconds.items()}
 

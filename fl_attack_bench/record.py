@@ -148,7 +148,8 @@ class Cost(Document):
         bytes_peers: what a client sends to other clients in one round, likewise.
         bytes_total: all bytes sent by all parties over the whole training.
         network: seconds of one round by link name.
-        client_seconds: median seconds of a client's local training with the defense, one round.
+        client_seconds: seconds of a client's local training with the defense in one round: the mean over clients, of
+            which the median over rounds.
         defense_seconds: the part of it that is the defense's own.
         server_seconds: median seconds in which the server decodes and aggregates one round.
     """

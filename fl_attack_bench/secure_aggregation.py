@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fl_attack_bench.aggregation import MOST_SAMPLES
 from fl_attack_bench.api import (
     SERVER,
     Bytes,
@@ -38,8 +39,9 @@ from fl_attack_bench.crypto.secrets import Secrets
 
 JOIN, ROSTER = "join", "roster"
 STATISTICS = "running statistics"
-# A client's weight is what it says it is; beyond this nobody else's would count.
-_MOST_SAMPLES = 2**24
+# Encoded sums are rounded before they are divided by the weight of those who stayed: below this much of it, rounding
+# would be most of the mean. A client may claim many samples and vanish.
+_LEAST_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
@@ -146,16 +148,20 @@ class Member(Party):
         if step == ROSTER and sender == SERVER:
             self.roster = _roster(self.round, dense(payload, "places"), dense(payload, "samples"), payload)
 
-    def weighted(self) -> Tensor:
+    def weighted(self, ranges: Sequence[slice] = (slice(None),)) -> Tensor:
         """``w_i (g_i, s_i)``: its update and statistics times its weight, float64.
+
+        Args:
+            ranges: those of the update's entries that are wanted; all by default. Statistics always are.
 
         Raises:
             RuntimeError: asked for before the roster came.
         """
         if self.roster is None:
             raise RuntimeError("the roster has not come")
-        both = torch.cat([self.contribution.update.flat.cpu(), self.contribution.statistics.cpu()])
-        return both.double() * self.roster.weight(self.client.name)
+        flat = self.contribution.update.flat.cpu()
+        wanted = torch.cat([*(flat[place] for place in ranges), self.contribution.statistics.cpu()])
+        return wanted.double() * self.roster.weight(self.client.name)
 
     @property
     def peers(self) -> Sequence[str]:
@@ -198,8 +204,8 @@ class Assembly(Collector):
             return
         samples = dense(payload, "samples", torch.int64, (1,))
         key = dense(payload, "key", torch.uint8, (self._key_bytes,))
-        if not 1 <= int(samples) <= _MOST_SAMPLES:
-            raise CodecError(f"joins with {int(samples)} samples; from 1 to {_MOST_SAMPLES} are believed")
+        if not 1 <= int(samples) <= MOST_SAMPLES:
+            raise CodecError(f"joins with {int(samples)} samples; from 1 to {MOST_SAMPLES} are believed")
         self._joined[sender] = (int(samples), key)
 
     def present(self) -> Roster:
@@ -213,8 +219,18 @@ class Assembly(Collector):
         return self.roster
 
     def as_mean(self, total: Tensor, came: Mapping[str, float] | None = None) -> Mean:
-        """A weighted sum over ``came``, members with their weights (all that joined by default), as the mean."""
+        """A weighted sum over ``came``, members with their weights (all that joined by default), as the mean.
+
+        What was rounded in the sum is divided by the weight that came, and so is the stated error.
+
+        Raises:
+            RoundFailed: those who came hold too little of the weight.
+        """
         weight = sum(came.values()) if came is not None else sum(self.present().weights)
+        if weight < _LEAST_WEIGHT:
+            raise RoundFailed(
+                f"the clients that stayed hold {weight:.1%} of all samples; {_LEAST_WEIGHT:.0%} must stay"
+            )
         flat = (total.double() / weight).float()
         size = self.round.layout.size
         return Mean(Update(flat[:size], self.round.layout), flat[size:])

@@ -43,8 +43,8 @@ class Layout:
             start += size
         return places
 
-    def chosen(self, layers: str) -> Tensor:
-        """Which entries belong to some layers, shape ``(size,)``, bool.
+    def belonging(self, layers: str) -> tuple[bool, ...]:
+        """Which parameters belong to some layers.
 
         Args:
             layers: ``all``, ``first``, or layers as the model names them, joined by ``+``.
@@ -59,8 +59,19 @@ class Layout:
             raise SkipCell(
                 f"the model has no layer {unknown[0]!r}; legal: all, first, {', '.join(dict.fromkeys(owners))}"
             )
-        inside = torch.tensor([owner in wanted for owner in owners])
-        return inside.repeat_interleave(torch.tensor(self.sizes))
+        return tuple(owner in wanted for owner in owners)
+
+    def chosen(self, layers: str) -> Tensor:
+        """The same entry by entry, shape ``(size,)``, bool."""
+        return torch.tensor(self.belonging(layers)).repeat_interleave(torch.tensor(self.sizes))
+
+    def split(self, layers: str) -> tuple["Layout", tuple[slice, ...], tuple[slice, ...]]:
+        """The layout of some layers' parameters by themselves, where they stand here, and where the others do."""
+        places = tuple(self.slices.values())
+        inside = self.belonging(layers)
+        own = [n for n, yes in enumerate(inside) if yes]
+        part = Layout(tuple(self.names[n] for n in own), tuple(self.shapes[n] for n in own))
+        return part, tuple(places[n] for n in own), tuple(p for p, yes in zip(places, inside, strict=True) if not yes)
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Parameter-shaped views of ``flat``; shape ``(*batch, size)`` gives ``(*batch, *parameter)`` views."""

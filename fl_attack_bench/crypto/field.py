@@ -179,6 +179,7 @@ class PrimeField:
 
 MERSENNE_31 = PrimeField(2**31 - 1)
 MERSENNE_61 = PrimeField(_LARGE)
+FIELDS = {"2^31-1": MERSENNE_31, "2^61-1": MERSENNE_61}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Each round the server sends its model to the sampled clients; each takes local SGD steps and uploads, through the
 defense, the sum of its steps' gradients; the server averages by sample counts and takes one step with the same learning
 rate. FedSGD is the special case of one step on all of a client's samples. Running statistics of batch norm are no
-parameters: they travel beside the upload in the clear and are averaged likewise, as do the sample counts.
+parameters: by default they travel beside the upload in the clear and are averaged likewise, as do the sample counts.
 """
 
 from collections import deque
@@ -161,7 +161,7 @@ class Server:
         """
         mean = collector.mean()
         weights = self.weights - self._learning_rate * mean.update.flat
-        if not bool(weights.isfinite().all()):
+        if not bool(weights.isfinite().all() and mean.statistics.isfinite().all()):
             return False
         self.weights = weights
         if self.statistics.numel():
@@ -340,12 +340,19 @@ def _converse(
         contribution, rng = member.train(received, model, work, streams.child("client", member.name, number), watch)
         if adversary and adversary.controls(member.name):
             contribution = adversary.attack.poison(contribution, foul.generator("poison", member.name))
+        began = watch.clock()
         parties[member.name] = member.party(contribution, round, rng)
+        watch.add(member.name, watch.clock() - began, 0.0)
     if adversary:
         own = {name: party for name, party in parties.items() if adversary.controls(name)}
-        known = members[0].defense.parameters
-        parties |= adversary.attack.corrupt(own, round, known, foul.generator("corrupt"))
+        known = members[0].defense.protocol
+        corrupted = adversary.attack.corrupt(own, round, known, foul.generator("corrupt"))
+        if corrupted.keys() != own.keys():
+            raise UserError(f"{adversary.attack.card.title}: corrupt must return the clients that it was given")
+        parties |= corrupted
+    began = watch.clock()
     collector = server.party(round)
+    watch.add(SERVER, watch.clock() - began, 0.0)
     if adversary:
         parties = {name: _Shaken(name, party, collector.incidents) for name, party in parties.items()}
     aggregation.play(members[0].defense.steps, {**parties, SERVER: collector}, wire, number, watch)
@@ -438,7 +445,7 @@ def _seen_round(
     read = [
         defense.interpret(defense.read(message.payload(), model.layout), model.layout, known) for message in messages
     ]
-    return SeenRound(model.public(), messages, Observation.stack(read).to(model.weights))
+    return SeenRound(model.public(), messages, Observation.stack(read).to(model.weights), heard=wire.view())
 
 
 def _uploads(wire: Wire, parties: Sequence[Client]) -> tuple[Message, ...]:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from rounds import LAYOUT, round_of
 
 from fl_attack_bench import registry
-from fl_attack_bench.api import HorizontalDefense, Layout, Payload, RoundFailed, SkipCell, dense
+from fl_attack_bench.aggregation import Said
+from fl_attack_bench.api import HorizontalDefense, Layout, Party, Payload, RoundFailed, SkipCell, dense
 from fl_attack_bench.codec import Dense, encode
 from fl_attack_bench.crypto.ring import FixedPoint, RangeError
 from fl_attack_bench.method import build
@@ -161,3 +162,25 @@ def test_metered_bytes_are_those_of_the_shares() -> None:
     share = len(encode(Payload({"share": Dense(torch.zeros(16, dtype=torch.int64))})))
     (phase,) = (phase for phase in wire.phases if phase.topic == "share")
     assert {traffic.sent for traffic in phase.traffic.values()} == {5 * share}
+
+
+class Uninvited(Party):
+    """Never joins, and sends a sum all the same."""
+
+    def say(self, step: str) -> Said:
+        if step == "update":
+            sums = torch.zeros(LAYOUT.size, dtype=torch.int64)
+            parts = {"sums": Dense(sums), "clear": Dense(torch.zeros(0)), "heard": Dense(torch.tensor([3]))}
+            yield SERVER, Payload(parts)
+
+    def hear(self, step: str, sender: str, payload: Payload) -> None:
+        pass
+
+
+def test_a_sum_of_somebody_who_did_not_join_is_not_counted() -> None:
+    collector, _ = round_of(sharing(), updates(5), drop={2: "share"}, replace={1: Uninvited()})
+    with pytest.raises(RoundFailed, match=r"of 4 clients sent a complete sum"):
+        collector.mean()
+    collector, _ = round_of(sharing(), updates(3), drop={2: "join"}, replace={1: Uninvited()})
+    with pytest.raises(RoundFailed, match="1 of 3 clients joined"):
+        collector.mean()

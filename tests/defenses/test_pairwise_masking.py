@@ -194,3 +194,9 @@ def test_bad_parameters_are_refused() -> None:
         masking(fraction_bits=53)
     with pytest.raises(SkipCell, match="at least 2 clients"):
         round_of(masking(), updates(1))
+
+
+def test_who_claims_nearly_all_samples_and_vanishes_makes_the_round_fail() -> None:
+    collector, _ = round_of(masking(), updates(10), samples=[2**24, *[40] * 9], drop={0: "update"})
+    with pytest.raises(RoundFailed, match=r"hold 0\.0% of all samples; 10% must stay"):
+        collector.mean()
