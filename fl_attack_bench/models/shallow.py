@@ -41,33 +41,28 @@ class Mlp(Network):
         return self.options.hidden
 
 
-class Logistic(Network):
+class _Linear(Network):
+    """The last layer alone, on the flattened pixels."""
+
+    def layers(self, image_shape: Shape) -> nn.Sequential:
+        """None."""
+        del image_shape
+        return nn.Sequential(nn.Flatten())
+
+    def width(self, image_shape: Shape) -> int:
+        """Every pixel of every channel."""
+        return prod(image_shape)
+
+
+class Logistic(_Linear):
     """Multinomial logistic regression: the classifier alone, on the flattened pixels."""
 
     title = "Logistic regression"
     paper = "https://arxiv.org/abs/1602.05629"
 
-    def layers(self, image_shape: Shape) -> nn.Sequential:
-        """None."""
-        del image_shape
-        return nn.Sequential(nn.Flatten())
 
-    def width(self, image_shape: Shape) -> int:
-        """Every pixel of every channel."""
-        return prod(image_shape)
-
-
-class LinearRegression(Network):
+class LinearRegression(_Linear):
     """One number from the flattened pixels, for datasets whose targets are numbers; trained on the squared error."""
 
     title = "Linear regression"
     paper = "https://arxiv.org/abs/1602.05629"
-
-    def layers(self, image_shape: Shape) -> nn.Sequential:
-        """None."""
-        del image_shape
-        return nn.Sequential(nn.Flatten())
-
-    def width(self, image_shape: Shape) -> int:
-        """Every pixel of every channel."""
-        return prod(image_shape)

@@ -108,15 +108,21 @@ def flat(row: Row, links: Sequence[str]) -> dict[str, Value]:
     return line
 
 
-def attack_line(row: Row, one: AttackScore, layers: Sequence[str]) -> dict[str, Value]:
-    """An attack under a defense at a moment as plain cells. Shares in [0, 1]; bounds and distances in pixel L2."""
-    certified = one.certified
-    line: dict[str, Value] = {
+def _of(row: Row) -> dict[str, Value]:
+    """The cells that tell which row of the board a line of another table belongs to."""
+    return {
         "suite": row.suite,
         "suite_version": row.suite_version,
         "hardware": row.hardware,
         "task": row.task.name,
         "defense": row.defense,
+    }
+
+
+def attack_line(row: Row, one: AttackScore, layers: Sequence[str]) -> dict[str, Value]:
+    """An attack under a defense at a moment as plain cells. Shares in [0, 1]; bounds and distances in pixel L2."""
+    certified = one.certified
+    line = _of(row) | {
         "attack": one.attack,
         "moment": one.moment,
         "mse_mean": one.mean,
@@ -137,12 +143,7 @@ def attack_line(row: Row, one: AttackScore, layers: Sequence[str]) -> dict[str, 
 def integrity_line(row: Row, score: IntegrityScore, one: UnderAttack) -> dict[str, Value]:
     """An attack by clients on a defense as plain cells. Accuracies in [0, 1], RMSE in the target's unit, may be inf."""
     honest, learned = score.honest, one.learned
-    return {
-        "suite": row.suite,
-        "suite_version": row.suite_version,
-        "hardware": row.hardware,
-        "task": row.task.name,
-        "defense": row.defense,
+    return _of(row) | {
         "attack": one.attack,
         "family": one.family.label,
         "clients": one.clients,
