@@ -29,7 +29,7 @@ from fl_attack_bench.link import Link
 from fl_attack_bench.method import build
 from fl_attack_bench.reconstruction import Truth
 from fl_attack_bench.record import MOST_NOTES
-from fl_attack_bench.scenarios import horizontal
+from fl_attack_bench.scenarios import horizontal, observation
 from fl_attack_bench.scenarios.horizontal import Adversary, Client, LocalWork, Samples, Server, Snapshot, Trained
 from fl_attack_bench.seeds import Streams, derive
 from fl_attack_bench.suite import MethodSpec, Training
@@ -322,7 +322,7 @@ def _attack(stage: _Stage, folder: Path) -> dict[str, Any]:
     scored = []
     for moment, snapshots in moments.items():
         streams = stage.seed.child("victims", moment)
-        view = horizontal.observe(
+        view = observation.observe(
             model, snapshots, victims, names, defense, cell.defense.label, stage.victims_work, streams
         )
         began = clock()

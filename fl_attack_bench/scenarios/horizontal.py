@@ -8,25 +8,22 @@ parameters: by default they travel beside the upload in the clear and are averag
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from fl_attack_bench import aggregation
-from fl_attack_bench.aggregation import UPDATE, Collector, Contribution, Round, RoundFailed, Stopwatch, dense
+from fl_attack_bench.aggregation import Collector, Contribution, Round, RoundFailed, Stopwatch, dense
 from fl_attack_bench.api import (
     ActiveAttack,
     ClientState,
     Exposure,
     HorizontalDefense,
-    HorizontalView,
     LocalPlan,
     LocalStep,
-    Observation,
     Party,
     Said,
-    SeenRound,
     Update,
 )
 from fl_attack_bench.codec import Dense, Payload
@@ -34,7 +31,7 @@ from fl_attack_bench.errors import UserError
 from fl_attack_bench.flat_model import FlatModel
 from fl_attack_bench.seeds import Streams
 from fl_attack_bench.suite import Training
-from fl_attack_bench.wire import SERVER, Message, Wire, client
+from fl_attack_bench.wire import SERVER, Wire, client
 
 
 @dataclass(frozen=True)
@@ -244,52 +241,70 @@ def train(
     wire = Wire()
     server = Server(model, defense, training.learning_rate)
     clients = [Client(client(number), samples, defense) for number, samples in enumerate(devices)]
-    work = LocalWork.of(training)
-    curve: list[tuple[int, float]] = []
-    losses: list[tuple[int, float]] = []
-    taken = torch.zeros(len(clients), dtype=torch.int64)
-    diverged = False
-    first: list[Snapshot] = []
-    last: deque[Snapshot] = deque(maxlen=keep)
+    work, course = LocalWork.of(training), _Course(keep, len(clients))
     for round in range(training.rounds):
-        last.append(server.snapshot())
-        if len(first) < keep:
-            first.append(last[-1])
+        course.begin(server.snapshot())
         chosen = torch.randperm(len(clients), generator=streams.generator("sampling", round))[: training.sampled]
+        course.taken[chosen] += 1
         members = [clients[number] for number in sorted(chosen.tolist())]
-        taken[chosen] += 1
-        finite = play_round(wire, server, members, model, work, round, streams, adversary)
-        diverged = not finite
-        if diverged or (round + 1) % training.evaluate_every == 0 or round + 1 == training.rounds:
+        course.diverged = not play_round(wire, server, members, model, work, round, streams, adversary)
+        if course.diverged or (round + 1) % training.evaluate_every == 0 or round + 1 == training.rounds:
             model.load(server.weights, server.statistics)
             accuracy, loss = model.evaluate(test.images, test.labels)
-            curve.append((round + 1, accuracy))
-            losses.append((round + 1, loss))
-        if diverged:
+            course.curve.append((round + 1, accuracy))
+            course.losses.append((round + 1, loss))
+        if course.diverged:
             break
-    equal = len({len(samples) for samples in devices}) == 1
     exposure = Exposure(
         clients=len(clients),
         sampled=training.sampled,
-        rounds=curve[-1][0],
-        participations=int(taken.max()),
-        equal_weights=equal,
+        rounds=course.curve[-1][0],
+        participations=int(course.taken.max()),
+        equal_weights=len({len(samples) for samples in devices}) == 1,
         statistics=server.statistics.numel(),
     )
-    last.append(server.snapshot())
-    return Trained(
-        weights=server.weights,
-        statistics=server.statistics,
-        curve=curve,
-        losses=losses,
-        diverged=diverged,
-        wire=wire,
-        exposure=exposure,
-        first=first,
-        last=list(last),
-        failures=server.failures,
-        incidents=server.incidents,
-    )
+    return course.end(server, wire, exposure)
+
+
+class _Course:
+    """What is written down while a federation trains.
+
+    Args:
+        keep: models to keep from either end.
+        clients: how many there are.
+    """
+
+    def __init__(self, keep: int, clients: int) -> None:
+        self.curve: list[tuple[int, float]] = []
+        self.losses: list[tuple[int, float]] = []
+        self.taken = torch.zeros(clients, dtype=torch.int64)
+        self.diverged = False
+        self._keep = keep
+        self._first: list[Snapshot] = []
+        self._last: deque[Snapshot] = deque(maxlen=keep)
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Remember the model that a round begins with, if it is among the first or may be among the last."""
+        self._last.append(snapshot)
+        if len(self._first) < self._keep:
+            self._first.append(snapshot)
+
+    def end(self, server: Server, wire: Wire, exposure: Exposure) -> Trained:
+        """All of it, with the model as it is in the end."""
+        self._last.append(server.snapshot())
+        return Trained(
+            weights=server.weights,
+            statistics=server.statistics,
+            curve=self.curve,
+            losses=self.losses,
+            diverged=self.diverged,
+            wire=wire,
+            exposure=exposure,
+            first=self._first,
+            last=list(self._last),
+            failures=server.failures,
+            incidents=server.incidents,
+        )
 
 
 def play_round(
@@ -306,7 +321,7 @@ def play_round(
     """One round of the protocol; False where the average was not finite. A failed one leaves the model as it was."""
     model.module.train()
     watch = watch or Stopwatch()
-    collector = _converse(wire, server, members, model, work, round, streams, adversary, watch)
+    collector = converse(wire, server, members, model, work, round, streams, adversary, watch)
     began = watch.clock()
     try:
         return server.take(collector)
@@ -318,7 +333,7 @@ def play_round(
         watch.add(SERVER, watch.clock() - began, 0.0)
 
 
-def _converse(
+def converse(
     wire: Wire,
     server: Server,
     members: Sequence[Client],
@@ -379,76 +394,3 @@ class _Shaken(Party):
     def hear(self, step: str, sender: str, payload: Payload) -> None:
         """As it does."""
         self._party.hear(step, sender, payload)
-
-
-def observe(
-    model: FlatModel,
-    snapshots: Sequence[Snapshot],
-    victims: Sequence[Samples],
-    names: Sequence[str],
-    defense: HorizontalDefense,
-    label: str,
-    work: LocalWork,
-    streams: Streams,
-) -> HorizontalView:
-    """What the server gets to see of each victim: a client that takes part in as many rounds as there are models.
-
-    The victims' uploads pass through the same client, defense and wire that the training used; batch norm is in
-    evaluation mode, because statistics over a few samples are no statistics.
-
-    Args:
-        model: scratch space.
-        snapshots: the global models that the server sends, one a round, oldest first.
-        victims: each one's samples, as many for each.
-        names: their party names.
-        defense: that they follow.
-        label: the defense with its parameters, as the adversary knows it.
-        work: their local work in each round.
-        streams: each victim's own in a round are ``streams.child("client", name, round)``.
-    """
-    (samples,) = {len(victim) for victim in victims}
-    plan = work.plan(samples)
-    parties = [Client(name, victim, defense) for name, victim in zip(names, victims, strict=True)]
-    rounds = [
-        _seen_round(model, snapshot, parties, defense, work, plan, number, streams)
-        for number, snapshot in enumerate(snapshots)
-    ]
-    images = victims[0].images
-    return HorizontalView(
-        rounds=tuple(rounds),
-        layout=model.layout,
-        local=plan,
-        image_shape=(images.shape[1], images.shape[2], images.shape[3]),
-        classes=model.module(images[:1]).shape[1],
-        defense=label,
-        defense_parameters=defense.parameters,
-    )
-
-
-def _seen_round(
-    model: FlatModel,
-    snapshot: Snapshot,
-    parties: Sequence[Client],
-    defense: HorizontalDefense,
-    work: LocalWork,
-    plan: LocalPlan,
-    number: int,
-    streams: Streams,
-) -> SeenRound:
-    wire = Wire(watched={SERVER})
-    model.load(snapshot.weights, snapshot.statistics)
-    server = Server(model, defense, work.learning_rate)
-    model.module.eval()
-    _converse(wire, server, parties, model, work, number, streams, None, Stopwatch())
-    model.load(snapshot.weights, snapshot.statistics)
-    messages, known = _uploads(wire, parties), replace(plan, earlier=number)
-    read = [
-        defense.interpret(defense.read(message.payload(), model.layout), model.layout, known) for message in messages
-    ]
-    return SeenRound(model.public(), messages, Observation.stack(read).to(model.weights), heard=wire.view())
-
-
-def _uploads(wire: Wire, parties: Sequence[Client]) -> tuple[Message, ...]:
-    """What each party told the server about its update, in the parties' order."""
-    sent = {message.sender: message for message in wire.view() if message.topic == UPDATE}
-    return tuple(sent[party.name] for party in parties)

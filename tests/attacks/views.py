@@ -9,7 +9,8 @@ from fl_attack_bench import models, registry
 from fl_attack_bench.api import HorizontalDefense, HorizontalView, PassiveAttack, SeenRound
 from fl_attack_bench.flat_model import FlatModel
 from fl_attack_bench.method import build
-from fl_attack_bench.scenarios.horizontal import LocalWork, Samples, Snapshot, observe
+from fl_attack_bench.scenarios.horizontal import LocalWork, Samples, Snapshot
+from fl_attack_bench.scenarios.observation import observe
 from fl_attack_bench.seeds import Streams
 from fl_attack_bench.suite import Model
 from fl_attack_bench.wire import client

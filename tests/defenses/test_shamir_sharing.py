@@ -31,7 +31,7 @@ from fl_attack_bench.api import (
 )
 from fl_attack_bench.codec import Dense
 from fl_attack_bench.crypto.decoding import coordinated
-from fl_attack_bench.crypto.field import MERSENNE_31, MERSENNE_61, Decimals, PrimeField
+from fl_attack_bench.crypto.field import FIELDS, MERSENNE_61, Decimals, PrimeField
 from fl_attack_bench.crypto.ring import RangeError
 from fl_attack_bench.crypto.shamir import Shamir
 from fl_attack_bench.errors import UserError
@@ -39,7 +39,6 @@ from fl_attack_bench.method import build
 from fl_attack_bench.secure_aggregation import joining
 from fl_attack_bench.wire import client
 
-FIELDS = {"2^31-1": MERSENNE_31, "2^61-1": MERSENNE_61}
 DTYPES = {"2^31-1": torch.int32, "2^61-1": torch.int64}
 
 

@@ -26,10 +26,10 @@ from fl_attack_bench.scenarios.horizontal import (
     Samples,
     Server,
     Snapshot,
-    observe,
     play_round,
     train,
 )
+from fl_attack_bench.scenarios.observation import observe
 from fl_attack_bench.seeds import Streams
 from fl_attack_bench.suite import Iid, Model, Training
 from fl_attack_bench.wire import SERVER, Wire, client
