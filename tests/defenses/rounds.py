@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fl_attack_bench import aggregation
+from fl_attack_bench import aggregation, registry
 from fl_attack_bench.aggregation import Said
 from fl_attack_bench.api import (
     SERVER,
@@ -19,9 +19,51 @@ from fl_attack_bench.api import (
     Round,
     Update,
 )
+from fl_attack_bench.codec import Dense
+from fl_attack_bench.method import build
 from fl_attack_bench.wire import Wire, client
 
 LAYOUT = Layout(("conv.weight", "conv.bias", "dense.weight", "dense.bias"), ((4, 3), (4,), (2, 4), (2,)))
+
+
+def made(name: str, **parameters: object) -> HorizontalDefense:
+    """A registered defense with these parameters."""
+    found = build(registry.find("defense", name).cls, parameters)
+    assert isinstance(found, HorizontalDefense)
+    return found
+
+
+def updates(count: int, seed: int = 0) -> Tensor:
+    """Standard normal ones, shape ``(count, LAYOUT.size)``."""
+    return torch.randn(count, LAYOUT.size, generator=torch.Generator().manual_seed(seed))
+
+
+def party(defense: HorizontalDefense, place: int, given: Tensor) -> Party:
+    """An honest client of a round of as many as there are updates."""
+    names = tuple(client(n) for n in range(len(given)))
+    state = ClientState(names[place], 0, 1, torch.Generator().manual_seed(place))
+    contribution = Contribution(Update(given[place], LAYOUT), torch.zeros(0), 1)
+    return defense.member(contribution, state, Round("test", 0, names, LAYOUT))
+
+
+class Garbling(Party):
+    """Sends what fits no protocol, in one step."""
+
+    def __init__(
+        self, honest: Party, garbled: str, parts: Mapping[str, Tensor], receivers: Sequence[str] = (SERVER,)
+    ) -> None:
+        self._honest, self._garbled, self._receivers = honest, garbled, receivers
+        self._parts = {name: Dense(tensor) for name, tensor in parts.items()}
+
+    def say(self, step: str) -> Said:
+        if step != self._garbled:
+            yield from self._honest.say(step)
+            return
+        for receiver in self._receivers:
+            yield receiver, Payload(self._parts)
+
+    def hear(self, step: str, sender: str, payload: Payload) -> None:
+        self._honest.hear(step, sender, payload)
 
 
 class Vanishing(Party):

@@ -4,25 +4,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rounds import LAYOUT, round_of
+from rounds import LAYOUT, made, round_of, updates
 
-from fl_attack_bench import registry
 from fl_attack_bench.aggregation import Said
 from fl_attack_bench.api import HorizontalDefense, Layout, Party, Payload, RoundFailed, SkipCell, dense
 from fl_attack_bench.codec import Dense, encode
 from fl_attack_bench.crypto.ring import FixedPoint, RangeError
-from fl_attack_bench.method import build
 from fl_attack_bench.wire import SERVER, Wire, client
 
 
 def sharing(**parameters: object) -> HorizontalDefense:
-    found = build(registry.find("defense", "additive_sharing").cls, {"reproducible": True, **parameters})
-    assert isinstance(found, HorizontalDefense)
-    return found
-
-
-def updates(count: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
-    return torch.randn(count, LAYOUT.size, generator=torch.Generator().manual_seed(seed)) * scale
+    return made("additive_sharing", **{"reproducible": True, **parameters})
 
 
 def heard_by(wire: Wire, name: str, topic: str) -> dict[str, Payload]:

@@ -5,9 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rounds import LAYOUT, round_of
+from rounds import LAYOUT, made, party, round_of
 
-from fl_attack_bench import registry
 from fl_attack_bench.aggregation import Said
 from fl_attack_bench.api import (
     SERVER,
@@ -30,7 +29,6 @@ from fl_attack_bench.crypto.authentication import SigningKey
 from fl_attack_bench.crypto.homomorphic import BadCiphertext, Encryptor, Homomorphic
 from fl_attack_bench.crypto.ring import RangeError
 from fl_attack_bench.errors import UserError
-from fl_attack_bench.method import build
 from fl_attack_bench.wire import Message, Wire, client
 
 GRID = 2.0**-20
@@ -40,9 +38,7 @@ CAME_TO_NOTHING = "client/0 was to make the keys and vanished"
 
 
 def encryption(**parameters: object) -> HorizontalDefense:
-    found = build(registry.find("defense", "homomorphic_encryption").cls, {"scheme": "ckks", **parameters})
-    assert isinstance(found, HorizontalDefense)
-    return found
+    return made("homomorphic_encryption", **{"scheme": "ckks", **parameters})
 
 
 def updates(count: int, seed: int = 0, size: int = LAYOUT.size) -> torch.Tensor:
@@ -227,14 +223,6 @@ def test_a_second_opener_stands_in_for_the_first() -> None:
 
 
 # Who sends something else
-
-
-def party(defense: HorizontalDefense, place: int, given_: torch.Tensor) -> Party:
-    names = tuple(client(n) for n in range(len(given_)))
-    state = ClientState(names[place], 0, 1, torch.Generator().manual_seed(place))
-    return defense.member(
-        Contribution(Update(given_[place], LAYOUT), torch.zeros(0), 1), state, Round("test", 0, names, LAYOUT)
-    )
 
 
 class Altering(Party):

@@ -4,39 +4,26 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rounds import LAYOUT, round_of
+from rounds import LAYOUT, Garbling, made, party, round_of, updates
 
-from fl_attack_bench import registry
 from fl_attack_bench.aggregation import Said
 from fl_attack_bench.api import (
-    SERVER,
-    ClientState,
-    Contribution,
     HorizontalDefense,
     Layout,
     Party,
     Payload,
-    Round,
     RoundFailed,
     SkipCell,
-    Update,
     dense,
 )
 from fl_attack_bench.codec import Dense, encode
 from fl_attack_bench.crypto.ring import FixedPoint
 from fl_attack_bench.errors import UserError
-from fl_attack_bench.method import build
 from fl_attack_bench.wire import client
 
 
 def masking(**parameters: object) -> HorizontalDefense:
-    found = build(registry.find("defense", "pairwise_masking").cls, parameters)
-    assert isinstance(found, HorizontalDefense)
-    return found
-
-
-def updates(count: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(count, LAYOUT.size, generator=torch.Generator().manual_seed(seed))
+    return made("pairwise_masking", **parameters)
 
 
 @settings(max_examples=15, deadline=None)
@@ -122,13 +109,6 @@ class Altering(Party):
         self._honest.hear(step, sender, payload)
 
 
-def party(defense: HorizontalDefense, place: int, given_: torch.Tensor) -> Party:
-    names = tuple(client(n) for n in range(len(given_)))
-    state = ClientState(names[place], 0, 1, torch.Generator().manual_seed(place))
-    contribution = Contribution(Update(given_[place], LAYOUT), torch.zeros(0), 1)
-    return defense.member(contribution, state, Round("test", 0, names, LAYOUT))
-
-
 def test_altered_reveals_are_corrected_up_to_the_code_and_reported_beyond() -> None:
     given_, defense = updates(10), masking(threshold=0.6)
     altering = {n: Altering(party(defense, n, given_)) for n in (2, 5, 7)}
@@ -139,23 +119,6 @@ def test_altered_reveals_are_corrected_up_to_the_code_and_reported_beyond() -> N
     reported, _ = round_of(defense, given_, replace=dict(altering))
     with pytest.raises(RoundFailed, match="what unmasks the sum was altered"):
         reported.mean()
-
-
-class Garbling(Party):
-    """Sends what fits no protocol, in one step."""
-
-    def __init__(self, honest: Party, garbled: str, parts: dict[str, torch.Tensor]) -> None:
-        self._honest, self._garbled = honest, garbled
-        self._parts = {name: Dense(tensor) for name, tensor in parts.items()}
-
-    def say(self, step: str) -> Said:
-        if step == self._garbled:
-            yield SERVER, Payload(self._parts)
-        else:
-            yield from self._honest.say(step)
-
-    def hear(self, step: str, sender: str, payload: Payload) -> None:
-        self._honest.hear(step, sender, payload)
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rounds import LAYOUT, round_of
+from rounds import LAYOUT, Garbling, made, party, round_of, updates
 from torch import Tensor
 
-from fl_attack_bench import registry
 from fl_attack_bench.api import (
     SERVER,
-    ClientState,
     CodecError,
     Collector,
-    Contribution,
     HorizontalDefense,
     Layout,
     Party,
@@ -25,7 +22,6 @@ from fl_attack_bench.api import (
     RoundFailed,
     Said,
     SkipCell,
-    Update,
     dense,
     frame_bytes,
 )
@@ -35,7 +31,6 @@ from fl_attack_bench.crypto.field import FIELDS, MERSENNE_61, Decimals, PrimeFie
 from fl_attack_bench.crypto.ring import RangeError
 from fl_attack_bench.crypto.shamir import Shamir
 from fl_attack_bench.errors import UserError
-from fl_attack_bench.method import build
 from fl_attack_bench.secure_aggregation import joining
 from fl_attack_bench.wire import client
 
@@ -43,21 +38,7 @@ DTYPES = {"2^31-1": torch.int32, "2^61-1": torch.int64}
 
 
 def sharing(**parameters: object) -> HorizontalDefense:
-    found = build(registry.find("defense", "shamir_sharing").cls, parameters)
-    assert isinstance(found, HorizontalDefense)
-    return found
-
-
-def updates(count: int, seed: int = 0) -> Tensor:
-    return torch.randn(count, LAYOUT.size, generator=torch.Generator().manual_seed(seed))
-
-
-def party(defense: HorizontalDefense, place: int, given_: Tensor) -> Party:
-    """An honest client of a round of as many as there are updates."""
-    names = tuple(client(n) for n in range(len(given_)))
-    state = ClientState(names[place], 0, 1, torch.Generator().manual_seed(place))
-    contribution = Contribution(Update(given_[place], LAYOUT), torch.zeros(0), 1)
-    return defense.member(contribution, state, Round("test", 0, names, LAYOUT))
+    return made("shamir_sharing", **parameters)
 
 
 def is_mean(collector: Collector, of: Tensor) -> bool:
@@ -487,24 +468,6 @@ def test_bytes_are_those_of_the_formula(check: str, field: str, count: int) -> N
     for name in map(client, range(count)):
         assert sum(phase.traffic[name].sent for phase in wire.phases) == both.up + up + peers
         assert sum(phase.traffic[name].received for phase in wire.phases) == both.down + down + peers
-
-
-class Garbling(Party):
-    """Sends what fits no protocol, in one step."""
-
-    def __init__(self, honest: Party, garbled: str, parts: Mapping[str, Tensor], receivers: Sequence[str]) -> None:
-        self._honest, self._garbled, self._receivers = honest, garbled, receivers
-        self._parts = {name: Dense(tensor) for name, tensor in parts.items()}
-
-    def say(self, step: str) -> Said:
-        if step == self._garbled:
-            for receiver in self._receivers:
-                yield receiver, Payload(self._parts)
-        else:
-            yield from self._honest.say(step)
-
-    def hear(self, step: str, sender: str, payload: Payload) -> None:
-        self._honest.hear(step, sender, payload)
 
 
 INTEGERS = torch.zeros(LAYOUT.size + 2, dtype=torch.int64)
