@@ -11,6 +11,7 @@ from fl_attack_bench import jobs
 from fl_attack_bench.jobs import Kind, Outcome
 from fl_attack_bench.record import MAX_BYTES, MethodUsed, Provenance, Record, Status
 from fl_attack_bench.suite import Cell, Gate
+from fl_attack_bench.tasks import HorizontalTask
 
 _SERIOUSNESS = ("error", "out_of_memory", "timeout", "skipped")
 
@@ -47,7 +48,12 @@ def assemble(
             ended[kind] = Outcome(status="error", reason=f"its result is unreadable: {error}", started=outcome.started)
     fixed = {"cell_id": cell.id, "cell": cell, "gate": gate, "attack": attack, "defense": defense}
     try:
-        return Record.model_validate(fixed | _found(results, ended, provenance))
+        found = _found if isinstance(cell.task, HorizontalTask) else _found_vertical
+        status, reason = _verdict(ended)
+        fingerprint = next((r["dataset_fingerprint"] for r in results.values() if "dataset_fingerprint" in r), "")
+        whole = provenance.model_copy(update={"dataset_fingerprint": fingerprint})
+        ending = {"status": status, "reason": reason, "provenance": whole}
+        return Record.model_validate(fixed | ending | found(results))
     except (ValidationError, KeyError, TypeError) as error:
         why = error.errors()[0] if isinstance(error, ValidationError) else None
         text = f"{'.'.join(map(str, why['loc']))}: {why['msg']}" if why else repr(error)
@@ -65,27 +71,30 @@ def _result(folder: Path) -> dict[str, Any]:
     return data
 
 
-def _found(
-    results: Mapping[Kind, dict[str, Any]], outcomes: Mapping[Kind, Outcome], provenance: Provenance
-) -> dict[str, Any]:
+def _found(results: Mapping[Kind, dict[str, Any]]) -> dict[str, Any]:
+    """What the jobs of a horizontal task found."""
     training, attacked, corrupted = (results.get(kind) for kind in ("training", "attack", "corrupted"))
-    status, reason = _verdict(outcomes)
     utility = cost = None
     if training is not None:
         cost = training["cost"] | results.get("timing", {})
         if "centralised" in results:
             utility = training["utility"] | {"centralised_accuracy": results["centralised"]["accuracy"]}
-    fingerprint = next((r["dataset_fingerprint"] for r in (training, attacked, corrupted) if r is not None), "")
     return {
-        "status": status,
-        "reason": reason,
         "reconstructed": attacked["reconstructed"] if attacked is not None else [],
         "utility": utility,
         "integrity": corrupted["integrity"] if corrupted is not None else None,
         "cost": cost,
         "privacy": training["privacy"] if training is not None else None,
-        "provenance": provenance.model_copy(update={"dataset_fingerprint": fingerprint}),
     }
+
+
+def _found_vertical(results: Mapping[Kind, dict[str, Any]]) -> dict[str, Any]:
+    """What the jobs of a vertical task found: of the honest training, and of the same one with the attack's party."""
+    training, corrupted = (results.get(kind) for kind in ("training", "corrupted"))
+    found = {kind: corrupted.get(kind) for kind in ("attacked", "labels", "features")} if corrupted else {}
+    if training is not None:
+        found |= {"honest": training["honest"], "cost": training["cost"] | results.get("timing", {})}
+    return {"vertical": found or None}
 
 
 def _verdict(outcomes: Mapping[Kind, Outcome]) -> tuple[Status, str]:

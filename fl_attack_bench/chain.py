@@ -1,10 +1,12 @@
 """Several defenses as one: each acts on what the one before lets be read."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fl_attack_bench.api import (
@@ -14,6 +16,7 @@ from fl_attack_bench.api import (
     ClientState,
     Collector,
     Contribution,
+    Exchange,
     Exposure,
     Guarantee,
     HorizontalDefense,
@@ -23,8 +26,11 @@ from fl_attack_bench.api import (
     Observation,
     Party,
     Payload,
+    Returned,
     Round,
+    Top,
     Update,
+    VerticalDefense,
 )
 from fl_attack_bench.errors import UserError
 
@@ -149,3 +155,61 @@ class Chain(HorizontalDefense):
         """The first one that a link states."""
         stated = (link.certify(step) for link in self.links)
         return next((certificate for certificate in stated if certificate is not None), None)
+
+
+@dataclass(frozen=True)
+class VerticalChain(VerticalDefense):
+    """Defenses that act one after the other.
+
+    Embeddings and gradients pass through all links; the top model is that of the one link that brings one.
+
+    Args:
+        links: two or more, in the order in which they act.
+
+    Raises:
+        UserError: two links bring a top model.
+    """
+
+    card = Card(title="Chain", paper="https://arxiv.org/abs/2007.03608", threat="its links' threats together")
+    links: tuple[VerticalDefense, ...] = ()
+
+    def __post_init__(self) -> None:
+        own = [type(link).__name__ for link in self.links if type(link).top is not VerticalDefense.top]
+        if len(own) > 1:
+            raise UserError(f"{own[0]} and {own[1]} both bring a top model: a chain takes one")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Each link's parameters by its place and name."""
+        return {f"{n}. {type(link).__name__}": link.parameters for n, link in enumerate(self.links, start=1)}
+
+    def top(self, parties: int, width: int, classes: int, rng: torch.Generator) -> Top | None:
+        """The top model that a link brings."""
+        tops = (link.top(parties, width, classes, rng) for link in self.links)
+        return next((top for top in tops if top is not None), None)
+
+    def incoming(self, embeddings: Tensor, exchange: Exchange) -> Tensor:
+        """Through every link."""
+        for place, link in enumerate(self.links):
+            with _own(exchange, place) as own:
+                embeddings = link.incoming(embeddings, own)
+        return embeddings
+
+    def outgoing(self, returned: Returned, exchange: Exchange) -> Returned:
+        """Through every link."""
+        for place, link in enumerate(self.links):
+            with _own(exchange, place) as own:
+                returned = link.outgoing(returned, own)
+        return returned
+
+
+@contextmanager
+def _own(exchange: Exchange, place: int) -> Iterator[Exchange]:
+    """The exchange as one link sees it: what the link keeps stands under its place in the chain."""
+    mark = f"{place}."
+    memory = {key.removeprefix(mark): kept for key, kept in exchange.memory.items() if key.startswith(mark)}
+    own = replace(exchange, memory=memory)
+    yield own
+    for key in [key for key in exchange.memory if key.startswith(mark)]:
+        del exchange.memory[key]
+    exchange.memory.update({mark + key: kept for key, kept in own.memory.items()})

@@ -7,13 +7,14 @@ from typing import Literal
 
 import torch
 
-from fl_attack_bench import aggregation, models, suite
+from fl_attack_bench import aggregation, models
 from fl_attack_bench.aggregation import Bytes, Contribution, Party, Round, RoundFailed
 from fl_attack_bench.api import ClientState, HorizontalDefense
 from fl_attack_bench.errors import SkipCell
 from fl_attack_bench.flat_model import FlatModel
 from fl_attack_bench.models.network import Shape
 from fl_attack_bench.seeds import Streams
+from fl_attack_bench.tasks.horizontal import Model
 from fl_attack_bench.update import Layout, Update
 from fl_attack_bench.wire import SERVER, Wire, client
 
@@ -44,7 +45,7 @@ class Row:
         return round(self.clients * self.bytes.total)
 
 
-def network(model: suite.Model, image_shape: Shape, classes: int) -> tuple[Layout, int]:
+def network(model: Model, image_shape: Shape, classes: int) -> tuple[Layout, int]:
     """The layout of a network's updates, and how many running statistics of batch norm it has.
 
     Raises:

@@ -10,20 +10,19 @@ from pathlib import Path
 
 from fl_attack_bench import __version__
 
-ROOMS = ("crypto", "data", "inversion", "models", "representation", "scenarios")
+ROOMS = ("api", "crypto", "data", "inversion", "models", "play", "representation", "scenarios", "tasks")
 MODULES = (
     "accountant",
     "aggregation",
-    "api",
     "chain",
     "codec",
     "flat_model",
     "hardware",
+    "inference",
     "jobs",
     "link",
     "method",
     "metrics",
-    "play",
     "reconstruction",
     "secure_aggregation",
     "seeds",

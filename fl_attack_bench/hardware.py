@@ -22,8 +22,7 @@ from pydantic import AfterValidator, Field
 from fl_attack_bench import safe_yaml
 from fl_attack_bench.errors import UnknownNameError, UserError
 from fl_attack_bench.link import Link
-from fl_attack_bench.schema import Document, parse
-from fl_attack_bench.suite import Name
+from fl_attack_bench.schema import Document, Name, parse
 
 AUTO = "auto"
 _GPU_QUERY_SECONDS = 10

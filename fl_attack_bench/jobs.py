@@ -11,7 +11,7 @@ centralised    task, seed                        accuracy of the network trained
 training       task, defense, seed               the trained network, accuracy curve, bytes, guarantee
 timing         task, defense                     seconds of client, defense and server; must run alone
 attack         task, attack, defense, seed       scores and reconstructions at each moment
-corrupted      task, attack, defense, seed       accuracy where an active attack's clients take part
+corrupted      task, attack, defense, seed       the training played with the attack's party or clients in it
 =============  ================================  ==========================================================
 """
 
@@ -30,6 +30,7 @@ from fl_attack_bench.link import Link
 from fl_attack_bench.record import Status
 from fl_attack_bench.schema import Document
 from fl_attack_bench.suite import Cell, MethodSpec
+from fl_attack_bench.tasks import HorizontalTask
 
 Kind = Literal["centralised", "training", "timing", "attack", "corrupted"]
 ATTACKING: frozenset[Kind] = frozenset({"attack", "corrupted"})
@@ -136,14 +137,24 @@ class Job(Document):
 
 def of(cell: Cell, context: Context = _NO_CONTEXT) -> list[Job]:
     """The jobs of a cell, each behind those it needs."""
-    kinds: list[Kind] = []
-    if cell.task.training is not None:
-        kinds += ["centralised", "training", "timing"]
-    if cell.task.victims is not None:
-        kinds.append("attack")
-    if cell.task.adversary == "clients":
-        kinds.append("corrupted")
+    kinds = _horizontal(cell.task) if isinstance(cell.task, HorizontalTask) else _vertical(cell)
     return [Job(kind=kind, cell=cell, context=context) for kind in kinds]
+
+
+def _horizontal(task: HorizontalTask) -> list[Kind]:
+    kinds: list[Kind] = []
+    if task.training is not None:
+        kinds += ["centralised", "training", "timing"]
+    if task.victims is not None:
+        kinds.append("attack")
+    if task.adversary == "clients":
+        kinds.append("corrupted")
+    return kinds
+
+
+def _vertical(cell: Cell) -> list[Kind]:
+    """No centralised counterpart: undefended, the parties compute what one party with all features would."""
+    return ["training", "timing", "corrupted"] if cell.attack is not None else ["training", "timing"]
 
 
 @contextmanager

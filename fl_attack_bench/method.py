@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, ClassVar, Literal, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fl_attack_bench.errors import UnknownNameError, UserError
-
-Scenario = Literal["horizontal", "vertical", "outsourced"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,6 @@ class Method:
     """
 
     card: ClassVar[Card]
-    scenario: ClassVar[Scenario]
 
     def __post_init__(self) -> None:
         cls: Any = type(self)  # hashable, whatever the frozen dataclass says of its instances

@@ -9,7 +9,8 @@ import re
 from typing import Any
 
 from fl_attack_bench.errors import UserError
-from fl_attack_bench.suite import CHAINED, MethodSpec, Value
+from fl_attack_bench.suite import CHAINED, MethodSpec
+from fl_attack_bench.tasks.base import Value
 
 _WORDS: dict[str, Value] = {"null": None, "true": True, "false": False}
 _QUOTED = r'"(?:[^"\\]|\\.)*"'

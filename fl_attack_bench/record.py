@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.schema import Document
 from fl_attack_bench.suite import Cell, Gate
+from fl_attack_bench.vertical_record import VerticalResult
 
 MAX_BYTES = 4_000_000
 MOST_NOTES = 20
@@ -182,6 +183,8 @@ class MethodUsed(Document):
         name: as the registry found it.
         title: from its card.
         paper: from its card.
+        threat: from its card: the adversary that an attack is, or that a defense stands against.
+        assumes: from its card: what an attack's adversary knows beyond its view.
         parameters: all of them, defaults included.
         source_sha256: of the file that defines it.
         origin: where it was found.
@@ -190,6 +193,8 @@ class MethodUsed(Document):
     name: str
     title: Text
     paper: Text
+    threat: Text = ""
+    assumes: Text = ""
     parameters: dict[str, Any]
     source_sha256: str
     origin: Literal["built-in", "entry-point", "path"]
@@ -239,6 +244,7 @@ class Record(Document):
     integrity: Integrity | None = None
     cost: Cost | None = None
     privacy: Privacy | None = None
+    vertical: VerticalResult | None = None
     provenance: Provenance
 
     def without_timings(self) -> dict[str, Any]:
@@ -250,6 +256,12 @@ class Record(Document):
             del moment["seconds"]
         for key in ("client_seconds", "defense_seconds", "server_seconds") if data["cost"] else ():
             del data["cost"][key]
+        vertical = data["vertical"] or {}
+        for key in ("passive_seconds", "active_seconds", "defense_seconds") if vertical.get("cost") else ():
+            del vertical["cost"][key]
+        for part in ("labels", "features"):
+            if vertical.get(part):
+                del vertical[part]["seconds"]
         return data
 
 

@@ -21,7 +21,10 @@ from fl_attack_bench.suite import MethodSpec
 Kind = Literal["attack", "defense"]
 Origin = Literal["built-in", "entry-point", "path"]
 _FOLDERS = {"attack": "fl_attack_bench.attacks", "defense": "fl_attack_bench.defenses"}
-_BASES = {"attack": "PassiveAttack or ActiveAttack", "defense": "HorizontalDefense"}
+_BASES = {
+    "attack": "PassiveAttack, ActiveAttack, BackdoorAttack, LabelAttack or FeatureAttack",
+    "defense": "HorizontalDefense or VerticalDefense",
+}
 
 
 @dataclass(frozen=True)
@@ -150,9 +153,10 @@ def _describe(kind: Kind, name: str, module: types.ModuleType, origin: Origin) -
 
 
 def _checked(kind: Kind, name: str, cls: object) -> type[Method]:
-    from fl_attack_bench.api import ActiveAttack, HorizontalDefense, PassiveAttack
+    from fl_attack_bench import api
 
-    bases = (PassiveAttack, ActiveAttack) if kind == "attack" else (HorizontalDefense,)
+    attacks = (api.PassiveAttack, api.ActiveAttack, api.BackdoorAttack, api.LabelAttack, api.FeatureAttack)
+    bases = attacks if kind == "attack" else (api.HorizontalDefense, api.VerticalDefense)
     if not (inspect.isclass(cls) and issubclass(cls, bases)):
         raise UserError(f"{kind} {name!r} is not a {_BASES[kind]}: derive its class from fl_attack_bench.api")
     if not hasattr(cls, "card"):

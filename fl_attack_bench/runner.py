@@ -20,7 +20,7 @@ from fl_attack_bench.assemble import assemble
 from fl_attack_bench.data import catalogue
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.hardware import Machine, Profile
-from fl_attack_bench.jobs import PICTURES, Context, Kind, Outcome, Settings
+from fl_attack_bench.jobs import ATTACKING, PICTURES, Context, Kind, Outcome, Settings
 from fl_attack_bench.plan import Entry, Key, Method, Node
 from fl_attack_bench.pool import Answer, Pool
 from fl_attack_bench.progress import FAILED, Progress, Quiet
@@ -319,8 +319,8 @@ class _Run:
                 calibration=self.calibration,
             ),
         )
-        attacked = outcomes.get("attack")
-        self.store.put(record, folders["attack"] / PICTURES if attacked and attacked.status == "ok" else None)
+        drawn = [kind for kind in ATTACKING if kind in outcomes and outcomes[kind].status == "ok"]
+        self.store.put(record, folders[drawn[0]] / PICTURES if drawn else None)
         self.summary.played += 1
         self.summary.count(record)
         if self.log is not None:

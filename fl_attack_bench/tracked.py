@@ -8,9 +8,11 @@ from typing import Any
 
 from fl_attack_bench.record import Reconstructed, Record
 from fl_attack_bench.suite import MethodSpec
+from fl_attack_bench.vertical_record import VerticalCost, VerticalLearned
 
 Figure = tuple[str, float, int]
-# A batch holds 1,000 figures: two curves of the attack, one of the training, and the rest.
+# A batch holds 1,000 figures: two curves of the attack, one of the training, and the rest. Of a vertical task: two
+# curves of the honest training, two of the attacked one, bytes of up to 65 parties, and the rest.
 _CURVE = 350
 _ROUNDS = 200
 _PARAMETERS = 100
@@ -24,7 +26,7 @@ def parameters(record: Record) -> dict[str, str]:
     found: dict[str, Any] = {
         "task": cell.task.name,
         "dataset": cell.task.dataset,
-        "model": cell.task.model.name,
+        "model": cell.task.network,
         "attack": cell.attack.label if cell.attack else "none",
         "defense": cell.defense.label,
         "seed": cell.seed,
@@ -53,12 +55,13 @@ def tags(record: Record, digest: str) -> dict[str, str]:
 
 
 def figures(record: Record) -> list[Figure]:
-    """``(name, value, step)``: the triple, and the curves by iteration and round."""
+    """``(name, value, step)``: the triple, and the curves by iteration, round and epoch."""
     return [
         *_privacy(record),
         *_utility(record),
         *_integrity(record),
         *_cost(record),
+        *_vertical(record),
         ("seconds", record.provenance.seconds, 0),
     ]
 
@@ -126,6 +129,51 @@ def _cost(record: Record) -> Iterator[Figure]:
             yield f"cost/{name}", float(value), 0
     for link, seconds in record.cost.network.items():
         yield _legal(f"cost/network_seconds/{link}"), seconds, 0
+
+
+def _vertical(record: Record) -> Iterator[Figure]:
+    found = record.vertical
+    if found is None:
+        return
+    if found.honest is not None:
+        yield from _trained("utility", found.honest)
+    if found.attacked is not None:
+        yield from _trained("integrity", found.attacked)
+    if found.labels is not None:
+        yield "privacy/label_accuracy", found.labels.accuracy, 0
+        yield "privacy/label_majority", found.labels.majority, 0
+        yield "privacy/attack_seconds", found.labels.seconds, 0
+    if found.features is not None:
+        errors = found.features.victims
+        yield "privacy/feature_mse", statistics.fmean(one.mse for one in errors), 0
+        yield "privacy/feature_mse_min", min(one.mse for one in errors), 0
+        yield "privacy/feature_mse_blind", statistics.fmean(one.blind for one in errors), 0
+        yield "privacy/feature_attack_seconds", found.features.seconds, 0
+    if found.cost is not None:
+        yield from _epoch_cost(found.cost)
+
+
+def _trained(prefix: str, learned: VerticalLearned) -> Iterator[Figure]:
+    """The main task, and the trigger's success: a backdoor's where the training was attacked."""
+    yield f"{prefix}/accuracy", learned.accuracy, 0
+    yield f"{prefix}/diverged", float(learned.diverged), 0
+    for step, value in _thinned(learned.curve, _ROUNDS):
+        yield f"{prefix}/accuracy_by_epoch", value, step
+    if learned.triggered is not None:
+        yield f"{prefix}/backdoor_success", learned.triggered.success, 0
+        for step, value in _thinned(learned.triggered.curve, _ROUNDS):
+            yield f"{prefix}/backdoor_success_by_epoch", value, step
+
+
+def _epoch_cost(cost: VerticalCost) -> Iterator[Figure]:
+    for name, value in cost.model_dump(exclude={"network", "parties"}).items():
+        if value is not None:
+            yield f"cost/{name}", float(value), 0
+    for link, seconds in cost.network.items():
+        yield _legal(f"cost/network_seconds/{link}"), seconds, 0
+    for party, traffic in cost.parties.items():
+        yield _legal(f"cost/bytes_sent/{party}"), traffic.sent, 0
+        yield _legal(f"cost/bytes_received/{party}"), traffic.received, 0
 
 
 def _thinned(points: Sequence[tuple[int, float]], most: int) -> Iterator[tuple[int, float]]:

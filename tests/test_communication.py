@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_attack_bench import aggregation, communication, notation, registry, suite
+from fl_attack_bench import aggregation, communication, notation, registry
 from fl_attack_bench.aggregation import Bytes
 from fl_attack_bench.api import (
     Card,
@@ -25,6 +25,7 @@ from fl_attack_bench.api import (
 from fl_attack_bench.chain import Chain
 from fl_attack_bench.method import build
 from fl_attack_bench.seeds import Streams
+from fl_attack_bench.tasks.horizontal import Model
 from fl_attack_bench.wire import SERVER, Wire, client
 
 LAYOUT = Layout(("conv.weight", "conv.bias", "dense.weight", "dense.bias"), ((40, 3), (40,), (20, 40), (20,)))
@@ -52,6 +53,11 @@ LEAST = {
     "gradient_compression+additive_sharing": 3,
     "none+pairwise_masking": 2,
 }
+
+
+HORIZONTAL = [
+    name for name in registry.names("defense") if issubclass(registry.find("defense", name).cls, HorizontalDefense)
+]
 
 
 def defense(text: str) -> HorizontalDefense:
@@ -107,7 +113,7 @@ def test_for_any_layout(found: list[tuple[int, ...]], statistics: int, clients: 
     assert modelled == metered(defense(text), layout, statistics, clients)
 
 
-@pytest.mark.parametrize("name", registry.names("defense"))
+@pytest.mark.parametrize("name", HORIZONTAL)
 def test_every_defense_of_the_house_has_a_model(name: str) -> None:
     played = defense(f"{name}[scale=1]" if "noise" in name else name)
     modelled = communication.modelled(played, LAYOUT, 3, 10)
@@ -188,6 +194,6 @@ def test_a_curve_has_points_between_those_that_are_asked_for() -> None:
 
 
 def test_what_a_network_uploads() -> None:
-    assert communication.network(suite.Model(name="lenet5"), (1, 28, 28), 10)[0].size == 61_706
-    layout, statistics = communication.network(suite.Model(name="vgg16"), (3, 32, 32), 10)
+    assert communication.network(Model(name="lenet5"), (1, 28, 28), 10)[0].size == 61_706
+    layout, statistics = communication.network(Model(name="vgg16"), (3, 32, 32), 10)
     assert (layout.size, statistics) == (14_728_266, 2 * 4224)

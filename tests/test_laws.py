@@ -19,7 +19,7 @@ METHOD_PACKAGES = ("fl_attack_bench.attacks", "fl_attack_bench.defenses", "attac
 # What a method may import of the engine: the public modules.
 PUBLIC = {"api", "inversion", "representation", "crypto", "metrics", "accountant", "secure_aggregation"}
 # What score.py, compare.py and site/ may import of the engine: records and what they are made of.
-PURE = {"record", "suite", "schema", "errors", "score", "compare", "site"}
+PURE = {"record", "vertical_record", "suite", "tasks", "schema", "errors", "score", "compare", "site"}
 PLOTTING = {"matplotlib", "seaborn", "plotly", "PIL"}
 HEAVY = {"mlflow", "ray", "dask", "distributed", "pandas", "jinja2", "sklearn", *PLOTTING}
 RIGHT = {"score", "compare", "site", "cli"}

@@ -14,7 +14,8 @@ from fl_attack_bench.data import datasets
 from fl_attack_bench.errors import SkipCell, UserError
 from fl_attack_bench.jobs import PICTURES, Job, Settings
 from fl_attack_bench.link import Link
-from fl_attack_bench.play import play, traffic
+from fl_attack_bench.play import play
+from fl_attack_bench.play.horizontal import traffic
 from fl_attack_bench.suite import Cell, MethodSpec, Suite
 from fl_attack_bench.wire import SERVER, Wire, client
 

@@ -11,7 +11,7 @@ from fl_attack_bench.api import Certificate, Reconstruction
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.reconstruction import Truth
 from fl_attack_bench.representation import inputs
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 
 VICTIMS, BATCH, CLASSES = 3, 2, 10
 

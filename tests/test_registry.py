@@ -58,7 +58,7 @@ def test_an_attack_is_passive_or_active(tmp_path):
 def test_an_unknown_name_brings_the_nearest_one():
     with pytest.raises(UserError, match=r"^suite 'x': unknown defense 'gausian_noise'; did you mean 'gaussian_noise'"):
         registry.find("defense", "gausian_noise", "suite 'x'")
-    with pytest.raises(UserError, match=r"unknown attack 'gaussian_noise'; legal: .*dlg, .*idlg, "):
+    with pytest.raises(UserError, match=r"unknown attack 'gaussian_noise'; did you mean"):
         registry.source_sha256("attack", "gaussian_noise")
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_does_not_import_is_named(tmp_path, text, message):
 
 def test_a_file_holds_one_method_of_the_right_kind_with_a_card(tmp_path):
     (tmp_path / "none.py").write_text("x = 1\n")
-    with pytest.raises(UserError, match=r"none.py: a method's file holds one public HorizontalDefense; found none"):
+    with pytest.raises(UserError, match=r"none.py: a method's file holds one public [\w ]+; found none"):
         registry.find("defense", str(tmp_path / "none.py"))
     two = write(
         tmp_path / "two.py",
@@ -116,13 +116,13 @@ def test_a_file_holds_one_method_of_the_right_kind_with_a_card(tmp_path):
             card = CARD
         """,
     )
-    with pytest.raises(UserError, match=r"two.py: a method's file holds one public \w+; found Mine, Other"):
+    with pytest.raises(UserError, match=r"two.py: a method's file holds one public [\w ]+; found Mine, Other"):
         registry.find("defense", two)
-    with pytest.raises(UserError, match=r"defense 'attacks' is not a HorizontalDefense: derive its class"):
+    with pytest.raises(UserError, match=r"defense 'attacks' is not a HorizontalDefense or [\w ]+: derive"):
         registry.find("defense", write(tmp_path / "attacks.py", base="PassiveAttack"))
-    with pytest.raises(UserError, match=r"attack 'noise' is not a PassiveAttack or ActiveAttack: derive its class"):
+    with pytest.raises(UserError, match=r"attack 'noise' is not a PassiveAttack, .*: derive its class"):
         registry.find("attack", write(tmp_path / "noise.py"))
-    with pytest.raises(UserError, match=r"one public PassiveAttack or ActiveAttack; found none"):
+    with pytest.raises(UserError, match=r"one public PassiveAttack, .*; found none"):
         registry.find("attack", str(tmp_path / "none.py"))
     with pytest.raises(UserError, match=r"defense 'cardless' has no card: add `card = Card\("):
         registry.find("defense", write(tmp_path / "cardless.py", card="pass"))

@@ -9,7 +9,7 @@ import torch
 from fl_attack_bench import models
 from fl_attack_bench.data import datasets
 from fl_attack_bench.flat_model import FlatModel
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,7 +23,7 @@ from fl_attack_bench import models
 from fl_attack_bench.crypto.additive import combine, split
 from fl_attack_bench.crypto.ring import FixedPoint, Ring
 from fl_attack_bench.crypto.secrets import Secrets
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 from fl_attack_bench.update import Layout
 
 PARTIES = 10

@@ -27,7 +27,7 @@ from fl_attack_bench.api import LocalPlan, Observation, SeenRound
 from fl_attack_bench.data import datasets
 from fl_attack_bench.flat_model import FlatModel
 from fl_attack_bench.inversion import adam, similarity
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SHAPE, TV, RATE = (3, 32, 32), 1e-3, 0.025

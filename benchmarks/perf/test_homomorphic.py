@@ -13,7 +13,7 @@ import torch
 
 from fl_attack_bench import models
 from fl_attack_bench.crypto.homomorphic import Encryptor, Homomorphic
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 from fl_attack_bench.update import Layout
 
 CLIENTS = 10

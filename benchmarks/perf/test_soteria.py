@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fl_attack_bench import models
 from fl_attack_bench.representation import chain, row_norms
 from fl_attack_bench.representation.backward import Backward
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 
 BATCH = 32
 ROUNDS = 3

@@ -14,7 +14,7 @@ from fl_attack_bench.errors import UserError
 if TYPE_CHECKING:
     from fl_attack_bench.api import HorizontalDefense
     from fl_attack_bench.communication import Row
-    from fl_attack_bench.suite import Model
+    from fl_attack_bench.tasks.horizontal import Model
     from fl_attack_bench.update import Layout
 
 _CLIENTS = "2,5,10,20,50,100,1000,10000,100000,1000000"
@@ -73,7 +73,7 @@ def _counts(text: str) -> list[int]:
 def _model(text: str) -> "Model":
     from fl_attack_bench import notation
     from fl_attack_bench.schema import parse
-    from fl_attack_bench.suite import Model
+    from fl_attack_bench.tasks.horizontal import Model
 
     try:
         spec = notation.parse(text)
@@ -84,6 +84,7 @@ def _model(text: str) -> "Model":
 
 def _defenses(texts: Sequence[str]) -> "dict[str, HorizontalDefense]":
     from fl_attack_bench import notation, registry
+    from fl_attack_bench.api import HorizontalDefense
     from fl_attack_bench.chain import Chain
     from fl_attack_bench.method import build
 
@@ -92,6 +93,9 @@ def _defenses(texts: Sequence[str]) -> "dict[str, HorizontalDefense]":
         spec = notation.parse(text)
         where = f"--defense {text}"
         links = [build(registry.find("defense", part.name, where).cls, part.parameters, where) for part in spec.parts]
+        for part, link in zip(spec.parts, links, strict=True):
+            if not isinstance(link, HorizontalDefense):
+                raise UserError(f"{where}: {part.name} is for vertical tasks; this is the cost of a round of clients")
         found[spec.label] = Chain(tuple(links)) if spec.links else links[0]  # type: ignore[arg-type]
     return found
 
@@ -162,7 +166,7 @@ def _draw(
     from fl_attack_bench import communication as counting
     from fl_attack_bench.site.communication import Curve
     from fl_attack_bench.site.communication import communication as drawn
-    from fl_attack_bench.suite import BASELINE
+    from fl_attack_bench.tasks.base import BASELINE
 
     curves = []
     for label, defense in defenses.items():

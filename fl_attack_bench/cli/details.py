@@ -94,7 +94,7 @@ def _show_suite(name: str) -> None:
 
 
 def _grid(found: Suite) -> Iterable[tuple[str, ...]]:
-    yield from (("task", task.name, f"{task.dataset}, {task.model.name}") for task in found.tasks)
+    yield from (("task", task.name, f"{task.dataset}, {task.network}") for task in found.tasks)
     yield from (("attack", written(spec), "") for spec in found.attacks)
     yield from (("defense", written(spec), "") for spec in found.defenses)
     yield "seeds", ", ".join(map(str, found.seeds)), ""

@@ -46,10 +46,7 @@ def _tasks() -> Rows:
 
     for name in sorted(suite.bundled()):
         for task in suite.load(name).tasks:
-            nobody = "malicious clients" if task.attacked else "no victims"
-            victims = task.victims.description if task.victims else nobody
-            rounds = f"{task.training.rounds} rounds" if task.training else "no training"
-            yield task.name, name, task.dataset, task.model.name, rounds, victims
+            yield task.name, name, task.scenario, task.dataset, task.network, task.length, task.at_stake
 
 
 def _suites() -> Rows:
@@ -76,7 +73,8 @@ def _datasets(given: "options.DataDir") -> Rows:
     folder = options.data_dir(given)
     for name in catalogue.names():
         here = "comes with the package" if name in catalogue.BUNDLED else f"in {folder}"
-        yield name, here if catalogue.present(name, folder) else f"not in {folder}: `flab run ... --download`"
+        how = "`flab run ... --download`" if catalogue.fetched(name) else "`flab doctor` tells where to ask for it"
+        yield name, here if catalogue.present(name, folder) else f"not in {folder}: {how}"
     for path in sorted(folder.glob("*.npz")):
         yield f"{catalogue.PREFIX}{path.stem}", f"in {folder}"
 

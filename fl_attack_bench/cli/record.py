@@ -3,11 +3,11 @@
 import statistics
 from collections.abc import Iterator, Sequence
 
+from fl_attack_bench.cli import vertical_record
+from fl_attack_bench.cli.vertical_record import Row, duration
 from fl_attack_bench.notation import written
 from fl_attack_bench.record import Cost, Integrity, MethodUsed, Reconstructed, Record
 from fl_attack_bench.suite import MethodSpec
-
-Row = tuple[str, str]
 
 
 def shown(record: Record) -> Iterator[Row]:
@@ -15,8 +15,8 @@ def shown(record: Record) -> Iterator[Row]:
     cell = record.cell
     yield "cell", record.cell_id
     yield "suite", f"{cell.suite}, version {cell.suite_version}"
-    yield "task", f"{cell.task.name}: {cell.task.dataset}, {cell.task.model.name}"
-    yield "attack", _method(cell.attack, record.attack) if cell.attack else "none: the task has no victims"
+    yield "task", f"{cell.task.name}: {cell.task.dataset}, {cell.task.network}"
+    yield "attack", _method(cell.attack, record.attack) if cell.attack else "none: nothing is attacked on the task"
     yield "defense", _method(cell.defense, record.defense)
     yield "seed", str(cell.seed)
     yield "hardware", cell.hardware + ("" if record.provenance.hardware_matched else ", which the machine is not")
@@ -32,6 +32,8 @@ def shown(record: Record) -> Iterator[Row]:
         yield from _integrity(record.integrity)
     if record.cost is not None:
         yield from _cost(record.cost)
+    if record.vertical is not None:
+        yield from vertical_record.shown(record.vertical)
     if record.privacy is not None:
         yield "guarantee", record.privacy.statement
     yield from _provenance(record)
@@ -89,8 +91,8 @@ def _cost(cost: Cost) -> Iterator[Row]:
     network = ", ".join(f"{seconds:.4g} on {link}" for link, seconds in cost.network.items())
     yield (
         "seconds",
-        f"network: {network or 'none'}; client {_seconds(cost.client_seconds)}, of which the defense "
-        + (f"{_seconds(cost.defense_seconds)}; server {_seconds(cost.server_seconds)}; a round"),
+        f"network: {network or 'none'}; client {duration(cost.client_seconds)}, of which the defense "
+        + (f"{duration(cost.defense_seconds)}; server {duration(cost.server_seconds)}; a round"),
     )
 
 
@@ -103,7 +105,3 @@ def _provenance(record: Record) -> Iterator[Row]:
     yield "machine", ", ".join(f"{name} {value}" for name, value in origin.machine.items())
     yield "data", f"sha256 {origin.dataset_fingerprint}" if origin.dataset_fingerprint else "not loaded"
     yield "command", origin.command
-
-
-def _seconds(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4g}"

@@ -8,7 +8,8 @@ from fl_attack_bench import notation, registry
 from fl_attack_bench.data import catalogue
 from fl_attack_bench.errors import UnknownNameError, UserError
 from fl_attack_bench.schema import parse
-from fl_attack_bench.suite import Cell, MethodSpec, Suite, Task
+from fl_attack_bench.suite import Cell, MethodSpec, Suite
+from fl_attack_bench.tasks import HorizontalTask, Task, VerticalTask
 
 
 def narrow(
@@ -49,28 +50,48 @@ def narrow(
 
 
 def check_tasks(cells: Iterable[Cell], data_dir: Path, *, download: bool) -> None:
-    """Refuse datasets that are unknown or absent and networks that do not exist, before anything is played.
+    """Refuse datasets that are unknown or absent and networks and feature splits that do not fit, before any training.
 
     Raises:
         UserError: names the task and says what to do.
     """
-    from fl_attack_bench import models
-
     for task in {cell.task.name: cell.task for cell in cells}.values():
         try:
-            models.check(task.model)
-            numbers = task.dataset in catalogue.NUMBERS
-            models.fits(task.model, task.dataset, numbers=numbers)
-            if numbers and task.victims is not None:
-                raise UserError(f"the targets of {task.dataset} are numbers; attacks on privacy are for class labels")
-            if not catalogue.present(task.dataset, data_dir) and not _fetched(task, download):
+            if isinstance(task, HorizontalTask):
+                _check_network(task)
+            elif task.dataset in catalogue.NUMBERS:
+                raise UserError(f"the targets of {task.dataset} are numbers; vertical tasks are for class labels")
+            here = catalogue.present(task.dataset, data_dir)
+            if not here and not (download and catalogue.fetched(task.dataset)):
                 raise UserError(catalogue.absent(task.dataset, data_dir))
+            if here and isinstance(task, VerticalTask):
+                _check_features(task, data_dir)
         except UserError as error:
             raise UserError(f"task {task.name!r}: {error}") from None
 
 
-def _fetched(task: Task, download: bool) -> bool:
-    return download and not task.dataset.startswith(catalogue.PREFIX)
+def _check_network(task: HorizontalTask) -> None:
+    from fl_attack_bench import models
+
+    models.check(task.model)
+    numbers = task.dataset in catalogue.NUMBERS
+    models.fits(task.model, task.dataset, numbers=numbers)
+    if numbers and task.victims is not None:
+        raise UserError(f"the targets of {task.dataset} are numbers; attacks on privacy are for class labels")
+
+
+def _check_features(task: VerticalTask, data_dir: Path) -> None:
+    """Refuse a split that does not fit the data, and a backdoor without poisoned or known samples."""
+    from fl_attack_bench.data import datasets, split, trigger
+    from fl_attack_bench.seeds import Streams
+
+    dataset = datasets.load(task.dataset, data_dir)
+    places = split.places(task.split, dataset.image_shape)
+    if task.backdoor is None or task.malicious is None:
+        return
+    rng = Streams(0).generator("check")
+    poisoned = trigger.poison(dataset, task.backdoor, places[task.malicious], rng)
+    trigger.clean(dataset.y_train, poisoned.poisoned, task.backdoor.target, 1, rng)
 
 
 def _tasks(suite: Suite, names: Sequence[str], where: str) -> list[Task]:

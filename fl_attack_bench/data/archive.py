@@ -28,7 +28,8 @@ def read(path: Path) -> dict[str, Array]:
 
     Args:
         path: an ``.npz`` file with ``x_train``, ``y_train``, ``x_test``, ``y_test``. Images: ``(N, H, W)`` or
-            ``(N, H, W, C)``, uint8, or floats in [0, 1]. Labels: ``(N,)``, integers from 0.
+            ``(N, H, W, C)``, uint8, or floats in [0, 1]. Tables: ``(N, D)``, floats in [0, 1]. Labels: ``(N,)``,
+            integers from 0.
 
     Returns:
         One array for each name of ``KEYS``.
@@ -47,7 +48,7 @@ def read(path: Path) -> dict[str, Array]:
     _check_split(arrays, "test", path)
     train, test = arrays["x_train"].shape[1:], arrays["x_test"].shape[1:]
     if train != test:
-        raise UserError(f"{path}: x_test holds images of shape {test}, x_train of shape {train}: make them equal")
+        raise UserError(f"{path}: x_test holds samples of shape {test}, x_train of shape {train}: make them equal")
     return arrays
 
 
@@ -92,8 +93,16 @@ def _check_header(stream: Any, size: int, where: str) -> None:
 def _check_split(arrays: Mapping[str, Array], split: str, path: Path) -> None:
     images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
     where = f"{path}: x_{split}"
-    if images.ndim not in (3, 4) or 0 in images.shape:
-        raise UserError(f"{where} has shape {images.shape}; expected (N, H, W) or (N, H, W, C), nothing empty")
+    if images.ndim not in (2, 3, 4) or 0 in images.shape:
+        raise UserError(
+            f"{where} has shape {images.shape}; expected images (N, H, W) or (N, H, W, C), or a table (N, D), "
+            "nothing empty"
+        )
+    if images.ndim == 2 and images.dtype.kind != "f":
+        raise UserError(
+            f"{where} has shape {images.shape} and dtype {images.dtype}; a table (N, D) holds floats in [0, 1], images "
+            "are (N, H, W) or (N, H, W, C)"
+        )
     if images.ndim == 4 and images.shape[3] > MAX_CHANNELS:
         raise UserError(
             f"{where} has shape {images.shape}, so {images.shape[3]} channels; channels stand last, {MAX_CHANNELS} at "
@@ -106,7 +115,7 @@ def _check_split(arrays: Mapping[str, Array], split: str, path: Path) -> None:
     where = f"{path}: y_{split}"
     if labels.shape != images.shape[:1]:
         raise UserError(
-            f"{where} has shape {labels.shape}; x_{split} holds {images.shape[0]} images: give one label each"
+            f"{where} has shape {labels.shape}; x_{split} holds {images.shape[0]} samples: give one label each"
         )
     if labels.dtype.kind not in "iu":
         raise UserError(f"{where} has dtype {labels.dtype}; labels must be integers from 0")

@@ -1,7 +1,9 @@
-"""Datasets by name: ``digits`` and ``diabetes`` need no download, ``mnist`` and ``cifar10`` are the full official sets.
+"""Datasets by name.
 
-``npz:NAME`` is the file ``NAME.npz`` in the data folder, for subsets and for data of one's own; results measured on it
-carry that name and never the official one.
+``digits``, ``diabetes`` and ``breast_cancer`` need no download; ``mnist`` and ``cifar10`` are the full official sets;
+``nus_wide`` is read from its published files, which a person has to ask for. ``npz:NAME`` is the file ``NAME.npz`` in
+the data folder, for subsets, tables and data of one's own; results measured on it carry that name and never the
+official one.
 """
 
 import hashlib
@@ -18,18 +20,33 @@ from torch import Tensor
 from fl_attack_bench import seeds
 from fl_attack_bench.data import archive
 from fl_attack_bench.data.archive import KEYS, Array
-from fl_attack_bench.data.catalogue import OFFICIAL, PREFIX, absent, check, digest, names, npz_path, present
+from fl_attack_bench.data.catalogue import (
+    NUS_WIDE,
+    NUS_WIDE_LABELS,
+    OFFICIAL,
+    PREFIX,
+    absent,
+    check,
+    digest,
+    names,
+    npz_path,
+    nus_wide_files,
+    present,
+)
 from fl_attack_bench.errors import UserError
 
 __all__ = ["Dataset", "load", "names", "present"]
 
 DIGITS_TEST = 360
 DIABETES_TEST = 88
+BREAST_CANCER_TEST = 114
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A dataset, ready for any network. It is shared within a process: never write into its tensors.
+
+    Samples of a table are grey images of one row.
 
     Its targets are class labels, or one number a sample: then they are float32 and ``classes`` is 1, the network's
     single output.
@@ -63,7 +80,7 @@ def load(name: str, data_dir: Path, download: bool = False) -> Dataset:
     """Load a dataset; a second call in the same process returns the same object while its file is unchanged.
 
     Args:
-        name: ``diabetes``, ``digits``, ``mnist``, ``cifar10`` or ``npz:NAME``.
+        name: ``breast_cancer``, ``cifar10``, ``diabetes``, ``digits``, ``mnist``, ``nus_wide`` or ``npz:NAME``.
         data_dir: the folder in which datasets lie.
         download: whether the official sets may be fetched into ``data_dir``.
 
@@ -80,7 +97,9 @@ def load(name: str, data_dir: Path, download: bool = False) -> Dataset:
             raise UserError(absent(name, data_dir))
         return _load_npz(name, path.resolve(), status.st_mtime_ns, status.st_size)
     check(name)
-    bundled = {"diabetes": _load_diabetes, "digits": _load_digits}
+    if name == NUS_WIDE:
+        return _find_nus_wide(data_dir)
+    bundled = {"breast_cancer": _load_breast_cancer, "diabetes": _load_diabetes, "digits": _load_digits}
     return bundled[name]() if name in bundled else _load_official(name, data_dir.resolve(), download)
 
 
@@ -120,12 +139,66 @@ def _load_diabetes() -> Dataset:
 
     features, targets = load_diabetes(return_X_y=True, scaled=False)
     train, test = _split("diabetes", len(targets), DIABETES_TEST)
-    low, high = features.min(0), features.max(0)
-    rows = torch.from_numpy(((features - low) / (high - low)).astype(np.float32)).view(-1, 1, 1, features.shape[1])
+    rows = _scaled_rows(features)
     span = targets.max() - targets.min()
     numbers = torch.from_numpy(((targets - targets.min()) / span).astype(np.float32))
     stored = {"x_train": features[train], "y_train": targets[train], "x_test": features[test], "y_test": targets[test]}
     return Dataset("diabetes", rows[train], numbers[train], rows[test], numbers[test], 1, _fingerprint(stored))
+
+
+@lru_cache(maxsize=1)
+def _load_breast_cancer() -> Dataset:
+    """scikit-learn's 569 tumours of Wisconsin (Street et al. 1993): class 0 is malignant, class 1 benign.
+
+    Thirty features as a grey image of one row, shape ``(1, 1, 30)``, each scaled by its least and greatest value over
+    all 569 patients. Ten of a cell's nucleus (radius, texture, perimeter, area, smoothness, compactness, concavity,
+    concave points, symmetry, fractal dimension), three times in this order: places 0-9 are the means over a patient's
+    cells, 10-19 their standard errors, 20-29 the worst (mean of the three greatest).
+    """
+    from sklearn.datasets import load_breast_cancer
+
+    features, targets = load_breast_cancer(return_X_y=True)
+    train, test = _split("breast_cancer", len(targets), BREAST_CANCER_TEST)
+    rows, labels = _scaled_rows(features), torch.from_numpy(targets.astype(np.int64))
+    stored = {"x_train": features[train], "y_train": targets[train], "x_test": features[test], "y_test": targets[test]}
+    return Dataset("breast_cancer", rows[train], labels[train], rows[test], labels[test], 2, _fingerprint(stored))
+
+
+def _scaled_rows(features: Array) -> Tensor:
+    """A table ``(N, D)``, each column scaled to [0, 1], as grey images of one row ``(N, 1, 1, D)``."""
+    low, high = features.min(0), features.max(0)
+    return torch.from_numpy(((features - low) / (high - low)).astype(np.float32)).view(-1, 1, 1, features.shape[1])
+
+
+def _find_nus_wide(data_dir: Path) -> Dataset:
+    state = []
+    for path in nus_wide_files(data_dir).values():
+        if not path.is_file():
+            raise UserError(absent(NUS_WIDE, data_dir))
+        status = path.stat()
+        state.append((status.st_mtime_ns, status.st_size))
+    return _load_nus_wide(data_dir.resolve(), tuple(state))
+
+
+@lru_cache(maxsize=1)
+def _load_nus_wide(data_dir: Path, state: tuple[tuple[int, int], ...]) -> Dataset:
+    del state  # part of the cache's key only: changed files are read again
+    from fl_attack_bench.data import nus_wide
+
+    stored = nus_wide.read(data_dir)
+    fingerprint = _fingerprint(stored)
+    nus_wide.scale(stored["x_train"], stored["x_test"])
+    rows = {part: torch.from_numpy(stored[f"x_{part}"])[:, None, None] for part in ("train", "test")}
+    labels = {part: torch.from_numpy(stored[f"y_{part}"]) for part in ("train", "test")}
+    return Dataset(
+        name=NUS_WIDE,
+        x_train=rows["train"],
+        y_train=labels["train"],
+        x_test=rows["test"],
+        y_test=labels["test"],
+        classes=len(NUS_WIDE_LABELS),
+        fingerprint=fingerprint,
+    )
 
 
 def _split(name: str, samples: int, held_out: int) -> tuple[list[int], list[int]]:
@@ -177,7 +250,9 @@ def _assemble(name: str, stored: Mapping[str, Array], brightest: int = 255, size
 
 
 def _images(stored: Array, brightest: int, size: int | None) -> Tensor:
-    channels_last = stored if stored.ndim == 4 else stored[..., None]
+    # A table (N, D) is images of one row, (N, 1, D).
+    images_only = stored[:, None] if stored.ndim == 2 else stored
+    channels_last = images_only if images_only.ndim == 4 else images_only[..., None]
     # A contiguous array in native byte order, whatever the file held.
     images = torch.from_numpy(np.ascontiguousarray(channels_last.transpose(0, 3, 1, 2), dtype=np.float32))
     if stored.dtype.kind != "f":

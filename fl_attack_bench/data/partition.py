@@ -7,13 +7,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fl_attack_bench import suite
 from fl_attack_bench.errors import UserError
+from fl_attack_bench.tasks import horizontal
 
 Proportions = npt.NDArray[np.float64]
 
 
-def deal(partition: suite.Partition, labels: Tensor, generator: torch.Generator) -> list[Tensor]:
+def deal(partition: horizontal.Partition, labels: Tensor, generator: torch.Generator) -> list[Tensor]:
     """Deal sample indices to devices.
 
     ``iid`` and ``dirichlet`` give no sample to two devices. ``shards`` does so only where a class has too few samples,
@@ -31,11 +31,11 @@ def deal(partition: suite.Partition, labels: Tensor, generator: torch.Generator)
         UserError: there are too few samples, or the partition deals by classes and there are none; names the
             partition's values and the dataset's.
     """
-    if isinstance(partition, suite.Iid):
+    if isinstance(partition, horizontal.Iid):
         return _iid(partition, labels, generator)
     if labels.is_floating_point():
         raise UserError(f"partition {partition.kind} deals by classes, and the targets are numbers: take kind iid")
-    if isinstance(partition, suite.Shards):
+    if isinstance(partition, horizontal.Shards):
         return _shards(partition, labels, generator)
     return _dirichlet(partition, labels, generator)
 
@@ -45,7 +45,7 @@ def reused(parts: Sequence[Tensor]) -> int:
     return int((torch.bincount(torch.cat(list(parts))) > 1).sum())
 
 
-def _iid(partition: suite.Iid, labels: Tensor, generator: torch.Generator) -> list[Tensor]:
+def _iid(partition: horizontal.Iid, labels: Tensor, generator: torch.Generator) -> list[Tensor]:
     """A random order, cut into equal pieces; what is left over stays with nobody."""
     samples = len(labels)
     each = partition.per_device or samples // partition.devices
@@ -59,7 +59,7 @@ def _iid(partition: suite.Iid, labels: Tensor, generator: torch.Generator) -> li
     return list(order[: each * partition.devices].view(partition.devices, each).unbind())
 
 
-def _shards(partition: suite.Shards, labels: Tensor, generator: torch.Generator) -> list[Tensor]:
+def _shards(partition: horizontal.Shards, labels: Tensor, generator: torch.Generator) -> list[Tensor]:
     """Random distinct classes for each device, the same number of samples of each.
 
     Source: the pathological non-iid setting of McMahan et al. 2017, section 3, with a fixed number of samples a class
@@ -98,7 +98,7 @@ def _take(pool: Tensor, members: Tensor, count: int, generator: torch.Generator)
     return torch.cat([pool, others[:missing]]), torch.cat([others[missing:], pool])
 
 
-def _dirichlet(partition: suite.Dirichlet, labels: Tensor, generator: torch.Generator) -> list[Tensor]:
+def _dirichlet(partition: horizontal.Dirichlet, labels: Tensor, generator: torch.Generator) -> list[Tensor]:
     """Each class is split over the devices in proportions drawn from ``Dirichlet(alpha, ..., alpha)``.
 
     A device that would stay empty gets one sample of the device that holds the most.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from fl_attack_bench import suite
 from fl_attack_bench.errors import UnknownNameError, UserError
 from fl_attack_bench.models.convnet import ConvNet
 from fl_attack_bench.models.lenet5 import LeNet5
@@ -14,6 +13,8 @@ from fl_attack_bench.models.network import Network, Normalise, Shape
 from fl_attack_bench.models.shallow import LinearRegression, Logistic, Mlp
 from fl_attack_bench.models.vgg16 import Vgg16
 from fl_attack_bench.schema import parse
+from fl_attack_bench.tasks.base import Value
+from fl_attack_bench.tasks.horizontal import Model
 
 __all__ = ["Description", "Network", "build", "check", "describe", "fits", "names"]
 
@@ -48,7 +49,7 @@ class Description:
     text: str
     batch_norm: str
     smallest: int
-    options: dict[str, suite.Value]
+    options: dict[str, Value]
 
 
 def names() -> list[str]:
@@ -74,7 +75,7 @@ def describe(name: str) -> Description:
     )
 
 
-def check(model: suite.Model) -> None:
+def check(model: Model) -> None:
     """Refuse what :func:`build` would refuse whatever the images are, without building.
 
     Raises:
@@ -83,7 +84,7 @@ def check(model: suite.Model) -> None:
     parse(_find(model.name).schema, model.options, f"model {model.name!r}")
 
 
-def fits(model: suite.Model, dataset: str, *, numbers: bool) -> None:
+def fits(model: Model, dataset: str, *, numbers: bool) -> None:
     """Refuse a network that predicts classes where the targets are numbers, and the other way round.
 
     Raises:
@@ -98,7 +99,7 @@ def fits(model: suite.Model, dataset: str, *, numbers: bool) -> None:
     )
 
 
-def build(model: suite.Model, image_shape: Shape, classes: int, generator: torch.Generator) -> Network:
+def build(model: Model, image_shape: Shape, classes: int, generator: torch.Generator) -> Network:
     """A freshly initialised network on the CPU, in training mode.
 
     Args:

@@ -30,7 +30,7 @@ from fl_attack_bench.codec import Dense, Payload
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.flat_model import FlatModel
 from fl_attack_bench.seeds import Streams
-from fl_attack_bench.suite import Training
+from fl_attack_bench.tasks.horizontal import Training
 from fl_attack_bench.wire import SERVER, Wire, client
 
 

@@ -4,7 +4,8 @@ import json
 from datetime import UTC, datetime
 
 from fl_attack_bench.record import Record
-from fl_attack_bench.suite import MethodSpec, Task
+from fl_attack_bench.suite import MethodSpec
+from fl_attack_bench.tasks import Task
 
 
 def key(part: Task | MethodSpec | None) -> str:

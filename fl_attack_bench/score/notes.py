@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 
-from fl_attack_bench.record import Record
-from fl_attack_bench.score.row import DIRTY
+from fl_attack_bench.record import Learned, Record
+from fl_attack_bench.score.board_row import DIRTY
+from fl_attack_bench.vertical_record import VerticalLearned
 
 ENGINE = "fl-attack-bench"
 
@@ -39,9 +40,14 @@ def notes(played: Sequence[Record], data: Set[str], baseline: Set[str]) -> tuple
         (bool(data and baseline) and data != baseline, "the dataset is not the undefended federation's"),
         (any(origin.dirty for origin in origins), DIRTY),
         (not all(origin.hardware_matched for origin in origins), "the machine does not match the hardware profile"),
-        (any(record.utility and record.utility.diverged for record in played), "training diverged"),
+        (any(learned is not None and learned.diverged for learned in _honest(played)), "training diverged"),
     ]
     return tuple(text for holds, text in terms if holds)
+
+
+def _honest(played: Iterable[Record]) -> list[Learned | VerticalLearned | None]:
+    """What was learned where all were honest, on either track."""
+    return [record.vertical.honest if record.vertical else record.utility for record in played]
 
 
 def _attacks_differ(played: Iterable[Record]) -> bool:

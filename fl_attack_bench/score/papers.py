@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.score.triple import AttackScore, Moment
-from fl_attack_bench.suite import Published
+from fl_attack_bench.tasks.base import Published
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ def _value(figure: Published, score: AttackScore) -> float | None:
         return score.mean
     if figure.quantity == "label_accuracy":
         return score.label_accuracy
+    if figure.quantity != "correlation":
+        return None
     if figure.layer is None:
         return next(iter(score.correlations.values())) if len(score.correlations) == 1 else None
     return score.correlations.get(figure.layer)

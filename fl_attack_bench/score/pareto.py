@@ -1,6 +1,7 @@
 """Which of two rows is better on the whole triple."""
 
 import math
+from collections.abc import Sequence
 
 from fl_attack_bench.score.row import Row
 
@@ -24,13 +25,22 @@ def dominates(a: Row, b: Row) -> bool:
     """
     if not (a.competes and b.competes and a.cost and b.cost):
         return False
-    if a.cost.bytes_round > b.cost.bytes_round:
-        return False
     links = sorted(a.cost.seconds.keys() & b.cost.seconds.keys())
     gains = [mine - other for mine, other in zip(_levels(a, links), _levels(b, links), strict=True)]
-    if any(gain < -1 - _ROUNDING for gain in gains):
+    return outdoes(a.cost.bytes_round, b.cost.bytes_round, gains)
+
+
+def outdoes(mine: float, other: float, gains: Sequence[float]) -> bool:
+    """Whether a row is at least as good as another and better on one measure, of any track.
+
+    Args:
+        mine: its bytes, which are compared exactly.
+        other: the other's.
+        gains: by which it is better on each measured figure, in units of the figure's tolerance.
+    """
+    if mine > other or any(gain < -1 - _ROUNDING for gain in gains):
         return False
-    if a.cost.bytes_round < b.cost.bytes_round:
+    if mine < other:
         return True
     return any(gain > 1 + _ROUNDING for gain in gains) and sum(gains) > 0
 
@@ -40,11 +50,12 @@ def _levels(row: Row, links: list[str]) -> list[float]:
     if not (row.privacy and row.utility and row.cost):
         return []
     return [
-        _steps(row.privacy.mean.value, MSE_TOLERANCE),
+        steps(row.privacy.mean.value, MSE_TOLERANCE),
         row.utility.accuracy / ACCURACY_TOLERANCE,
-        *(-_steps(row.cost.seconds[link], SECONDS_TOLERANCE) for link in links),
+        *(-steps(row.cost.seconds[link], SECONDS_TOLERANCE) for link in links),
     ]
 
 
-def _steps(value: float, tolerance: float) -> float:
+def steps(value: float, tolerance: float) -> float:
+    """How many times a figure above 0 is the tolerance's factor."""
     return math.log(max(value, _TINY)) / math.log1p(tolerance)

@@ -1,7 +1,6 @@
 """Build the board: records in, a static site out. Everything on a page comes from the records."""
 
 import math
-import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,12 +13,27 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fl_attack_bench import __version__, score
 from fl_attack_bench.record import Record
 from fl_attack_bench.score.row import Row
-from fl_attack_bench.site import contents, curves, evidence, figures, formats, integrity, robustness, style
+from fl_attack_bench.score.vertical.row import VerticalRow
+from fl_attack_bench.site import (
+    contents,
+    curves,
+    evidence,
+    figures,
+    filters,
+    formats,
+    integrity,
+    robustness,
+    style,
+    vertical,
+    vertical_curves,
+    vertical_figures,
+)
 from fl_attack_bench.site.contents import Contents, DefensePage, Scene
 from fl_attack_bench.site.downloads import write_attacks, write_csv, write_integrity, write_json
 from fl_attack_bench.site.pictures import Gallery, Strip
 from fl_attack_bench.site.publish import publishing
-from fl_attack_bench.suite import BASELINE
+from fl_attack_bench.site.vertical_downloads import write_vertical, write_vertical_attacks
+from fl_attack_bench.tasks.base import BASELINE
 
 TITLE = "fl-attack-bench"
 STATIC = ("board.css", "board.js", "board.svg")
@@ -49,16 +63,14 @@ def build(
         UserError: ``out`` exists and is not a board.
     """
     kept = score.latest(records)
-    board = contents.gather(score.rows(kept), kept)
+    board = contents.gather(score.rows(kept), score.vertical_rows(kept), kept)
     with publishing(out) as folder:
         gallery = Gallery(pictures, folder)
         pages = _Pages(board, folder, gallery, title)
         pages.write_tasks()
+        pages.write_vertical_tasks()
         pages.write_defenses()
-        write_csv(board.rows, folder / "data.csv")
-        write_attacks(board.rows, folder / "attacks.csv")
-        if contents.by_clients(board.rows):
-            write_integrity(board.rows, folder / "integrity.csv")
+        _write_data(board, folder)
         write_json(kept, folder / "records.json")
         for name in STATIC:
             with as_file(files("fl_attack_bench.site").joinpath("static", name)) as source:
@@ -67,12 +79,24 @@ def build(
     return out / "index.html"
 
 
+def _write_data(board: Contents, folder: Path) -> None:
+    """The tables as CSV; a track without rows has none, unless the board is empty."""
+    if board.rows or not board.vertical:
+        write_csv(board.rows, folder / "data.csv")
+        write_attacks(board.rows, folder / "attacks.csv")
+    if board.embattled:
+        write_integrity(board.rows, folder / "integrity.csv")
+    if board.vertical:
+        write_vertical(board.vertical, folder / "vertical.csv")
+        write_vertical_attacks(board.vertical, folder / "vertical-attacks.csv")
+
+
 class _Pages:
     """The templates, what all of them know, and the figures drawn for them."""
 
     def __init__(self, board: Contents, folder: Path, gallery: Gallery, title: str) -> None:
         self.board, self.folder, self.gallery = board, folder, gallery
-        self.looks = style.looks((row.spec.name for row in board.rows), BASELINE)
+        self.looks = style.looks((row.spec.name for row in board.everything), BASELINE)
         self.environment = _environment()
         self.environment.globals.update(
             board=board,
@@ -81,17 +105,32 @@ class _Pages:
             contents=contents,
             evidence=evidence,
             integrity=integrity,
+            vertical=vertical,
+            filters=filters,
         )
         with style.drawing():
             self.drawn = {scene.slug: self._figures(scene) for scene in board.scenes}
+            self.drawn |= {scene.slug: self._vertical_figures(scene) for scene in board.vertical_scenes}
 
     def write_index(self, warnings: Sequence[str]) -> None:
-        self._render("index.html", "index.html", warnings=list(warnings), drawn=self.drawn)
+        self._render(
+            "index.html",
+            "index.html",
+            warnings=list(warnings),
+            drawn=self.drawn,
+            pictured=[scene for scene in self.board.scenes if self.drawn[scene.slug]["tradeoff"]],
+            plotted=[scene for scene in self.board.vertical_scenes if self.drawn[scene.slug]["tradeoff"]],
+        )
 
     def write_tasks(self) -> None:
         for page in self.board.tasks:
             sheets = {scene.slug: self.gallery.sheet(scene.rows, self.board.records) for scene in page.scenes}
             self._render("task.html", page.path, page=page, drawn=self.drawn, sheets=sheets)
+
+    def write_vertical_tasks(self) -> None:
+        for page in self.board.vertical_tasks:
+            sheets = {scene.slug: self.gallery.features(scene.rows, self.board.records) for scene in page.scenes}
+            self._render("vertical.html", page.path, page=page, drawn=self.drawn, sheets=sheets)
 
     def write_defenses(self) -> None:
         for page in self.board.defenses:
@@ -109,7 +148,16 @@ class _Pages:
         text = self.environment.get_template(template).render(here=path, **values)
         (self.folder / path).write_text(text, encoding="utf-8", errors="replace")
 
-    def _figures(self, scene: Scene) -> dict[str, style.Figures | None]:
+    def _vertical_figures(self, scene: Scene[VerticalRow]) -> dict[str, style.Figures | None]:
+        rows, folder = scene.rows, self.folder
+        return {
+            "tradeoff": vertical_figures.tradeoff(rows, self.looks, folder, f"{scene.slug}-tradeoff"),
+            "learning": vertical_curves.learning(rows, self.board.records, folder, f"{scene.slug}-learning"),
+            "scores": vertical_curves.scores(rows, folder, f"{scene.slug}-scores"),
+            "traffic": vertical_figures.traffic(rows, folder, f"{scene.slug}-traffic"),
+        }
+
+    def _figures(self, scene: Scene[Row]) -> dict[str, style.Figures | None]:
         rows, records, looks, folder = scene.rows, self.board.records, self.looks, self.folder
         return {
             "tradeoff": figures.tradeoff(rows, looks, folder, f"{scene.slug}-tradeoff"),
@@ -122,11 +170,13 @@ class _Pages:
     def _beside_undefended(self, page: DefensePage) -> list[tuple[str, list[Row]]]:
         """By task and hardware, the variants of a defense with the undefended row first."""
         found = []
+        one_machine = len({row.hardware for row in self.board.rows}) == 1
         for scene in self.board.scenes:
             own = [row for row in scene.rows if row.spec.name == page.name and not row.baseline]
-            label = scene.label if len(self.board.choices()["hardware"]) == 1 else f"{scene.label}, {scene.hardware}"
+            own.sort(key=lambda row: contents.in_order(contents.variant(row)))
+            label = scene.label if one_machine else f"{scene.label}, {scene.hardware}"
             if own:
-                found.append((label, [row for row in (scene.baseline,) if row] + sorted(own, key=_by_label)))
+                found.append((label, [row for row in (scene.baseline,) if row] + own))
         return found
 
     def _strips(self, row: Row) -> list[Strip]:
@@ -168,6 +218,7 @@ def _environment() -> Environment:
         "between",
         "https",
         "short",
+        "foldable",
     ):
         environment.filters[name] = getattr(formats, name)
     environment.filters["whisker"] = whisker
@@ -185,14 +236,3 @@ def whisker(row: Row) -> dict[str, float] | None:
 
 def _strip_place(value: float) -> float:
     return round(100 * (1 + math.log10(min(max(value, style.FLOOR), 1.0)) / 6), 2)
-
-
-def _by_label(row: Row) -> list[tuple[int, float, str]]:
-    """Numbers within labels in numeric order, so that a sweep reads as a sweep."""
-    found: list[tuple[int, float, str]] = []
-    for part in re.split(r"[,=]| \+ ", contents.variant(row)):
-        try:
-            found.append((0, float(part), ""))
-        except ValueError:
-            found.append((1, 0.0, part))
-    return found

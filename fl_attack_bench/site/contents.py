@@ -1,37 +1,38 @@
 """What stands on which page: rows gathered into tasks and defenses, each with its file name."""
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from fl_attack_bench.record import MethodUsed, Record
-from fl_attack_bench.score.row import DIRTY, Failure, Row
+from fl_attack_bench.score.board_row import DIRTY, BoardRow, Failure
+from fl_attack_bench.score.row import Row
+from fl_attack_bench.score.vertical.row import VerticalRow
 from fl_attack_bench.site import formats
 from fl_attack_bench.suite import MethodSpec
 
 MAX_PACKAGES = 12
+R = TypeVar("R", bound=BoardRow)
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scene(Generic[R]):
     """One task on one hardware profile: the rows that may be compared with each other."""
 
     suite: str
     version: int
     hardware: str
     label: str
-    rows: tuple[Row, ...]
+    rows: tuple[R, ...]
 
     @property
-    def baseline(self) -> Row | None:
-        """The undefended federation's row."""
+    def baseline(self) -> R | None:
+        """The undefended row."""
         return next((row for row in self.rows if row.baseline), None)
-
-    @property
-    def by_clients(self) -> bool:
-        """Whether malicious clients attack here, and not a curious server."""
-        return self.rows[0].task.adversary == "clients"
 
     @property
     def slug(self) -> str:
@@ -41,69 +42,85 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class TaskPage:
+class TaskPage(Generic[R]):
     """A task of a suite version with one scene a hardware profile."""
 
     path: str
     label: str
-    scenes: tuple[Scene, ...]
+    scenes: tuple[Scene[R], ...]
 
 
 @dataclass(frozen=True)
 class DefensePage:
-    """A defense with all its variants on all tasks."""
+    """A defense with all its variants on all tasks, a tuple of rows for each track."""
 
     path: str
     name: str
     title: str
     method: MethodUsed | None
     rows: tuple[Row, ...]
+    vertical: tuple[VerticalRow, ...]
+
+    @property
+    def everything(self) -> tuple[BoardRow, ...]:
+        """The rows of all tracks."""
+        return (*self.rows, *self.vertical)
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The whole board, before it is drawn.
+    """The whole board, before it is drawn. The two tracks share no table: their figures are of different things.
 
     Args:
-        rows: all of them, in the order in which tables show them.
-        tasks: one page a task.
+        rows: those of horizontal tasks, in the order in which tables show them.
+        vertical: likewise, of vertical tasks.
+        tasks: one page a horizontal task.
+        vertical_tasks: one page a vertical task.
         defenses: one page a defense, the undefended first.
         records: by cell id.
         labels: each task page's path with the task's name on the board.
     """
 
     rows: tuple[Row, ...]
-    tasks: tuple[TaskPage, ...]
+    vertical: tuple[VerticalRow, ...]
+    tasks: tuple[TaskPage[Row], ...]
+    vertical_tasks: tuple[TaskPage[VerticalRow], ...]
     defenses: tuple[DefensePage, ...]
     records: Mapping[str, Record]
     labels: Mapping[str, str]
 
     @property
-    def scenes(self) -> tuple[Scene, ...]:
-        """Every task on every hardware profile."""
+    def everything(self) -> tuple[BoardRow, ...]:
+        """The rows of all tracks."""
+        return (*self.rows, *self.vertical)
+
+    @property
+    def scenes(self) -> tuple[Scene[Row], ...]:
+        """Every horizontal task on every hardware profile."""
         return tuple(scene for task in self.tasks for scene in task.scenes)
+
+    @property
+    def vertical_scenes(self) -> tuple[Scene[VerticalRow], ...]:
+        """Every vertical task on every hardware profile."""
+        return tuple(scene for task in self.vertical_tasks for scene in task.scenes)
 
     @property
     def curious(self) -> tuple[Row, ...]:
         """Those of the tasks whose adversary is a curious server: they alone may be compared on privacy."""
         return by_server(self.rows)
 
-    def label(self, row: Row) -> str:
+    @property
+    def embattled(self) -> tuple[Scene[Row], ...]:
+        """Those of the horizontal scenes in which malicious clients attack, and not a curious server."""
+        return tuple(scene for scene in self.scenes if scene.rows[0].task.adversary == "clients")
+
+    def label(self, row: BoardRow) -> str:
         """The task's name on the board."""
         return self.labels[task_path(row)]
 
-    def choices(self) -> dict[str, list[str]]:
-        """What the overview's filters offer."""
-        return {
-            "task": sorted({self.label(row) for row in self.curious}),
-            "dataset": sorted({row.task.dataset for row in self.curious}),
-            "hardware": sorted({row.hardware for row in self.rows}),
-            "attack": sorted({score.attack for row in self.rows for score in row.attacks if score.mean is not None}),
-        }
-
     def versions(self) -> list[str]:
         """Suites and packages behind the records, as text."""
-        suites = sorted({f"suite {row.suite} v{row.suite_version}" for row in self.rows})
+        suites = sorted({f"suite {row.suite} v{row.suite_version}" for row in self.everything})
         packages: dict[str, set[str]] = defaultdict(set)
         for record in self.records.values():
             for name, version in record.provenance.packages.items():
@@ -111,29 +128,44 @@ class Contents:
         named = [f"{name} {', '.join(sorted(versions)[:3])}" for name, versions in sorted(packages.items())]
         return suites + named[:MAX_PACKAGES]
 
-    def uncommitted(self) -> int:
-        """How many rows hold records of a checkout with uncommitted changes."""
-        return sum(DIRTY in row.notes for row in self.rows)
-
     def newest(self) -> str:
         """The day of the newest record. The board has no date of its own: the same records give the same board."""
         days = [record.provenance.started.date().isoformat() for record in self.records.values()]
         return max(days, default="")
 
 
-def gather(rows: Sequence[Row], records: Iterable[Record]) -> Contents:
+def gather(rows: Sequence[Row], vertical: Sequence[VerticalRow], records: Iterable[Record]) -> Contents:
     """Group rows into pages."""
-    tasks = _tasks(rows)
+    names = Counter(task for task, _ in {(row.task.name, task_identity(row)) for row in (*rows, *vertical)})
+    tasks, vertical_tasks = _tasks(rows, names, _standing), _tasks(vertical, names, _by_label)
     ordered = [row for page in tasks for scene in page.scenes for row in scene.rows]
-    families: dict[str, list[Row]] = defaultdict(list)
+    vertically = [row for page in vertical_tasks for scene in page.scenes for row in scene.rows]
+    families: dict[str, tuple[list[Row], list[VerticalRow]]] = defaultdict(lambda: ([], []))
     for row in ordered:
-        families[row.spec.name].append(row)
+        families[row.spec.name][0].append(row)
+    for other in vertically:
+        families[other.spec.name][1].append(other)
     pages = [
-        DefensePage(defense_path(group[0]), name, _title(group), _method(group), tuple(group))
-        for name, group in sorted(families.items(), key=lambda item: (not item[1][0].baseline, item[0]))
+        DefensePage(defense_path(first), name, title(first), _method(group), tuple(own), tuple(others))
+        for name, (own, others) in families.items()
+        for group in ([*own, *others],)
+        for first in group[:1]
     ]
     by_id = {record.cell_id: record for record in records}
-    return Contents(tuple(ordered), tuple(tasks), tuple(pages), by_id, {page.path: page.label for page in tasks})
+    return Contents(
+        tuple(ordered),
+        tuple(vertically),
+        tuple(tasks),
+        tuple(vertical_tasks),
+        tuple(sorted(pages, key=lambda page: (not page.everything[0].baseline, page.name))),
+        by_id,
+        {page.path: page.label for page in tasks} | {page.path: page.label for page in vertical_tasks},
+    )
+
+
+def uncommitted(rows: Sequence[BoardRow]) -> int:
+    """How many of them hold records of a checkout with uncommitted changes."""
+    return sum(DIRTY in row.notes for row in rows)
 
 
 def by_server(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -146,39 +178,51 @@ def by_clients(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(row for row in rows if row.task.adversary == "clients")
 
 
-def troubles(rows: Sequence[Row]) -> list[tuple[Row, Failure]]:
+def troubles(rows: Sequence[BoardRow]) -> list[tuple[BoardRow, Failure]]:
     """Every cell of some rows without a usable result, with its row; failures first, then skipped ones."""
     failed = [(row, failure) for row in rows for failure in row.failures]
     return failed + [(row, failure) for row in rows for failure in row.skipped]
 
 
-def task_identity(row: Row) -> str:
+def task_identity(row: BoardRow) -> str:
     """What makes a task this task: name alone is not enough."""
     content = row.task.model_dump(mode="json", exclude_defaults=True, exclude={"published"})
     return json.dumps([row.suite, row.suite_version, content], sort_keys=True)
 
 
-def task_path(row: Row) -> str:
+def task_path(row: BoardRow) -> str:
     """File name of the task's page."""
     return formats.page_name("task", row.task.name, task_identity(row))
 
 
-def defense_path(row: Row) -> str:
+def defense_path(row: BoardRow) -> str:
     """File name of the defense's page. A method given by path shares no page with a built-in one of its name."""
     return formats.page_name("defense", row.spec.family, row.spec.name)
 
 
-def title(row: Row) -> str:
+def title(row: BoardRow) -> str:
     """What a person calls the defense."""
     if row.baseline:
         return "Undefended"
     return row.method.title if row.method and row.method.title else row.spec.family
 
 
-def variant(row: Row) -> str:
+def variant(row: BoardRow) -> str:
     """The parameters that the suite sets, link by link for a chain; empty where it sets none."""
     inside = [parameters(part) for part in row.spec.parts]
     return " + ".join(text or "defaults" for text in inside) if any(inside) else ""
+
+
+def in_order(text: str) -> list[tuple[int, float, str]]:
+    """A sort key by which numbers within a label are in numeric order, so that a sweep reads as a sweep."""
+    found: list[tuple[int, float, str]] = []
+    for part in re.split(r"[,=\[\] ]+|(?<![eE])\+", text):
+        try:
+            number = float(part)
+            found.append((0, number, "") if math.isfinite(number) else (1, 0.0, part))
+        except ValueError:
+            found.append((1, 0.0, part))
+    return found
 
 
 def parameters(spec: MethodSpec) -> str:
@@ -186,45 +230,21 @@ def parameters(spec: MethodSpec) -> str:
     return spec.label.removeprefix(spec.family)[1:-1]
 
 
-def attack_data(row: Row) -> str:
-    """Each attack's own MSE for the overview's script, as JSON: value, text and a note."""
-    found: dict[str, dict[str, str | float]] = {}
-    for score in row.attacks:
-        if score.mean is None:
-            continue
-        other = found.get(score.attack)
-        if other is None or score.mean < float(other["value"]):
-            counts = "counts" if score.passed else "does not break the undefended: does not count"
-            found[score.attack] = {
-                "value": score.mean,
-                "text": formats.mse(score.mean),
-                "note": f"{formats.moment(score.moment)}; {counts}",
-            }
-    return json.dumps(found)
-
-
-def search_text(row: Row, label: str) -> str:
-    """What the overview's text filter looks in."""
-    parts = [title(row), row.defense, label, row.task.dataset, row.task.model.name, row.hardware, row.suite]
-    return " ".join(formats.short(part, 200) for part in parts).lower()
-
-
-def _tasks(rows: Sequence[Row]) -> list[TaskPage]:
-    found: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+def _tasks(rows: Sequence[R], names: Mapping[str, int], standing: Callable[[R], Any]) -> list[TaskPage[R]]:
+    found: dict[str, dict[str, list[R]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         found[task_identity(row)][row.hardware].append(row)
     firsts = {identity: next(iter(scenes.values()))[0] for identity, scenes in found.items()}
-    names = [first.task.name for first in firsts.values()]
     pages = []
     for identity in sorted(
         found, key=lambda key: (firsts[key].suite, firsts[key].suite_version, firsts[key].task.name)
     ):
         first = firsts[identity]
         path = task_path(first)
-        twin = names.count(first.task.name) > 1
+        twin = names[first.task.name] > 1
         label = f"{first.task.name} ({first.suite} v{first.suite_version}, {path[-15:-9]})" if twin else first.task.name
         scenes = tuple(
-            Scene(first.suite, first.suite_version, hardware, label, tuple(sorted(group, key=_standing)))
+            Scene(first.suite, first.suite_version, hardware, label, tuple(sorted(group, key=standing)))
             for hardware, group in sorted(found[identity].items())
         )
         pages.append(TaskPage(path, label, scenes))
@@ -236,9 +256,10 @@ def _standing(row: Row) -> tuple[bool, bool, float, str]:
     return (not row.baseline, row.privacy is None, -row.privacy.mean.value if row.privacy else 0.0, row.defense)
 
 
-def _title(rows: Sequence[Row]) -> str:
-    return title(rows[0])
+def _by_label(row: VerticalRow) -> tuple[bool, list[tuple[int, float, str]]]:
+    """The undefended first. No single figure ranks the others: sweeps stand together."""
+    return (not row.baseline, in_order(row.defense))
 
 
-def _method(rows: Sequence[Row]) -> MethodUsed | None:
+def _method(rows: Sequence[BoardRow]) -> MethodUsed | None:
     return next((row.method for row in rows if row.method), None)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fl_attack_bench.record import Record
+from fl_attack_bench.score.board_row import BoardRow
 from fl_attack_bench.score.integrity import IntegrityScore, UnderAttack
 from fl_attack_bench.score.learned import Course
 from fl_attack_bench.score.row import Row
@@ -17,24 +18,25 @@ Value = str | int | float | bool | None
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """One line a row; an absent figure is an empty cell."""
     links = sorted({link for row in rows if row.cost for link in row.cost.seconds})
-    _write([flat(row, links) for row in rows], path)
+    write_lines([flat(row, links) for row in rows], path)
 
 
 def write_attacks(rows: Sequence[Row], path: Path) -> None:
     """One line an attack and moment under each defense; an absent figure is an empty cell."""
     layers = sorted({layer for row in rows for one in row.attacks for layer in one.correlations})
-    _write([attack_line(row, one, layers) for row in rows for one in row.attacks], path)
+    write_lines([attack_line(row, one, layers) for row in rows for one in row.attacks], path)
 
 
 def write_integrity(rows: Sequence[Row], path: Path) -> None:
     """One line an attack by malicious clients on each defense; an absent figure is an empty cell."""
-    _write(
+    write_lines(
         [integrity_line(row, row.integrity, one) for row in rows if row.integrity for one in row.integrity.attacks],
         path,
     )
 
 
-def _write(lines: Sequence[dict[str, Value]], path: Path) -> None:
+def write_lines(lines: Sequence[dict[str, Value]], path: Path) -> None:
+    """Lines of the same columns as CSV."""
     with path.open("w", newline="", encoding="utf-8", errors="replace") as stream:
         writer = csv.writer(stream)
         writer.writerow([guarded(key) for key in flat_keys(lines)])
@@ -60,7 +62,7 @@ def flat(row: Row, links: Sequence[str]) -> dict[str, Value]:
         "hardware": row.hardware,
         "task": row.task.name,
         "dataset": row.task.dataset,
-        "model": row.task.model.name,
+        "model": row.task.network,
         "defense": row.defense,
         "verdict": row.verdict,
         "pareto": row.pareto,
@@ -108,7 +110,7 @@ def flat(row: Row, links: Sequence[str]) -> dict[str, Value]:
     return line
 
 
-def _of(row: Row) -> dict[str, Value]:
+def of_row(row: BoardRow) -> dict[str, Value]:
     """The cells that tell which row of the board a line of another table belongs to."""
     return {
         "suite": row.suite,
@@ -122,7 +124,7 @@ def _of(row: Row) -> dict[str, Value]:
 def attack_line(row: Row, one: AttackScore, layers: Sequence[str]) -> dict[str, Value]:
     """An attack under a defense at a moment as plain cells. Shares in [0, 1]; bounds and distances in pixel L2."""
     certified = one.certified
-    line = _of(row) | {
+    line = of_row(row) | {
         "attack": one.attack,
         "moment": one.moment,
         "mse_mean": one.mean,
@@ -143,7 +145,7 @@ def attack_line(row: Row, one: AttackScore, layers: Sequence[str]) -> dict[str, 
 def integrity_line(row: Row, score: IntegrityScore, one: UnderAttack) -> dict[str, Value]:
     """An attack by clients on a defense as plain cells. Accuracies in [0, 1], RMSE in the target's unit, may be inf."""
     honest, learned = score.honest, one.learned
-    return _of(row) | {
+    return of_row(row) | {
         "attack": one.attack,
         "family": one.family.label,
         "clients": one.clients,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.site import formats
-from fl_attack_bench.site.labels import beside_points, cut, legend, stacked, variant
+from fl_attack_bench.site.labels import beside_points, cut, legend, named, stacked
 from fl_attack_bench.site.style import (
     ABREAST,
     FLOOR,
@@ -50,7 +50,7 @@ def tradeoff(rows: Sequence[Row], looks: Looks, folder: Path, name: str) -> Figu
     axes.margins(x=0.12, y=0.12)
     log_ticks(axes, "y")
     legend(drawn, {row.spec.name: row for _, _, row in points}, looks)
-    beside_points(drawn, axes, points)
+    beside_points(drawn, axes, [(x, y, named(row)) for x, y, row in points])
     best = [formats.short(row.defense, 60) for _, _, row in points if row.pareto]
     alt = (
         f"Scatter plot of worst-case reconstruction MSE against test accuracy for {len(points)} defenses. "
@@ -184,6 +184,6 @@ def _intervals(axes: "Axes", rows: Sequence[Row], look: Look) -> None:
             axes.hlines(place, *ends, color=colours[place], lw=2)
     sns.scatterplot(x=means, y=list(range(len(rows))), c=colours, s=60, linewidth=0, ax=axes, zorder=3)
     axes.set(xscale="log", ylabel="", xlabel="worst-case MSE   (→ better)")
-    axes.set_yticks(range(len(rows)), ["undefended" if row.baseline else words(variant(row), 24) for row in rows])
+    axes.set_yticks(range(len(rows)), [words(named(row), 24) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     log_ticks(axes, "x")

@@ -131,6 +131,11 @@ def short(text: str, limit: int = 100) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def foldable(label: str) -> list[str]:
+    """A method's label in parts, between which a line may end: after ``_`` and ``,`` and before ``[``."""
+    return [part for part in re.split(r"(?<=[_,])|(?=\[)", label) if part]
+
+
 def sentence(parts: Iterable[str]) -> str:
     """``a, b and c``."""
     items = list(parts)

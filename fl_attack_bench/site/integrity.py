@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from fl_attack_bench.score.board_row import Failure
 from fl_attack_bench.score.identity import key
 from fl_attack_bench.score.integrity import UnderAttack
 from fl_attack_bench.score.learned import Course, Quantity
-from fl_attack_bench.score.row import Failure, Row
+from fl_attack_bench.score.row import Row
 from fl_attack_bench.suite import MethodSpec
 
 MAX_REASONS = 3

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fl_attack_bench.score.row import Row
+from fl_attack_bench.score.board_row import BoardRow
 from fl_attack_bench.site import contents
 from fl_attack_bench.site.style import INK, Looks, words
 from fl_attack_bench.suite import MethodSpec
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def variant(row: Row) -> str:
+def variant(row: BoardRow) -> str:
     """The parameters alone: the colour names the defense."""
     return contents.variant(row) or row.defense
 
@@ -28,12 +28,17 @@ def stacked(spec: MethodSpec, limit: int) -> str:
     return words(spec.family, limit) + (f"\n{words(inside, limit)}" if inside else "")
 
 
+def named(row: BoardRow) -> str:
+    """What stands beside a point: its parameters, or that it is the undefended one."""
+    return "undefended" if row.baseline else variant(row)
+
+
 def cut(there: int, shown: int, what: str = "") -> str:
     """A sentence for the caption where not all is drawn."""
     return f" The first {shown} of {there}{what and ' '}{what} are drawn." if there > shown else ""
 
 
-def legend(drawn: "Figure", families: Mapping[str, Row], looks: Looks) -> None:
+def legend(drawn: "Figure", families: Mapping[str, BoardRow], looks: Looks) -> None:
     """Colours and markers below the figure, a defense each, the undefended first."""
     from matplotlib.lines import Line2D
 
@@ -45,13 +50,13 @@ def legend(drawn: "Figure", families: Mapping[str, Row], looks: Looks) -> None:
     drawn.legend(handles=handles, loc="outside lower center", ncols=min(abreast, len(handles)), handletextpad=0.2)
 
 
-def beside_points(drawn: "Figure", axes: "Axes", points: Sequence[tuple[float, float, Row]]) -> None:
-    """Write each variant's parameters beside its point, where they meet neither a point nor another label."""
+def beside_points(drawn: "Figure", axes: "Axes", points: Sequence[tuple[float, float, str]]) -> None:
+    """Write a few words beside each point, where they meet neither a point nor another label."""
     drawn.draw_without_rendering()  # only now does the layout say where the points lie
     places = [axes.transData.transform((x, y)) * 72 / drawn.dpi for x, y, _ in points]
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
-    for (x, y, row), place in zip(points, places, strict=True):
-        text = words("undefended" if row.baseline else variant(row), 26)
+    for (x, y, told), place in zip(points, places, strict=True):
+        text = words(told, 26)
         wide = 4.3 * len(text)
         spots = [(dx - (wide if dx < 0 else 0), dy - 3) for dy in (0, 10, -10, 20, -20, 30, -30) for dx in (9, -9)]
         boxes = [(place[0] + dx, place[1] + dy, place[0] + dx + wide, place[1] + dy + 8) for dx, dy in spots]
@@ -65,5 +70,5 @@ def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _family(row: Row) -> str:
+def _family(row: BoardRow) -> str:
     return "undefended" if row.baseline else row.spec.family

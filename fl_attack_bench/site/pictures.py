@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_attack_bench.record import Record, VictimScore
+from fl_attack_bench.score.board_row import BoardRow
 from fl_attack_bench.score.row import Row
+from fl_attack_bench.score.vertical.row import VerticalRow
+from fl_attack_bench.vertical_record import FeatureError
 
 FILE = "reconstructions.npz"
 MAX_BYTES = 256_000_000
 SHOWN = 10
 Arrays = Mapping[str, NDArray[np.uint8]]
+Score = VictimScore | FeatureError
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Shot:
 
     original: str
     reconstruction: str
-    score: VictimScore
+    score: Score
     seed: int
     attack: str
 
@@ -57,7 +61,7 @@ class Sheet:
 
     seed: int
     originals: tuple[tuple[int, str], ...]
-    lines: tuple[tuple[Row, tuple[Shot | None, ...]], ...]
+    lines: tuple[tuple[BoardRow, tuple[Shot | None, ...]], ...]
 
 
 @dataclass
@@ -91,7 +95,7 @@ class Gallery:
 
     def sheet(self, rows: Sequence[Row], records: Mapping[str, Record]) -> Sheet | None:
         """The same victims under every defense, for the lowest seed that has pictures."""
-        lines: list[tuple[Row, dict[int, Shot]]] = []
+        lines: list[tuple[BoardRow, dict[int, Shot]]] = []
         seed = min((r.cell.seed for row in rows for r in self._played(row, records)), default=0)
         for row in rows:
             shots: dict[int, Shot] = {}
@@ -110,11 +114,38 @@ class Gallery:
             lines.append((row, shots))
         return _sheet(seed, lines)
 
+    def features(self, rows: Sequence[VerticalRow], records: Mapping[str, Record]) -> Sheet | None:
+        """The same samples under every defense, each by the attack with the lowest mean MSE; lowest seed with any."""
+        lines: list[tuple[BoardRow, dict[int, Shot]]] = []
+        held = {row.records: self._rebuilt(row, records) for row in rows}
+        seed = min((record.cell.seed for found in held.values() for record in found), default=0)
+        for row in rows:
+            shots: dict[int, Shot] = {}
+            for record in held[row.records]:
+                done = record.vertical.features if record.vertical else None
+                attack = record.cell.attack.label if record.cell.attack else ""
+                for place, error in enumerate(done.victims if done and record.cell.seed == seed else ()):
+                    shot = self._shot((error.mse, seed, place, record, error), "trained", attack)
+                    shots |= {error.victim: shot} if shot else {}
+            lines.append((row, shots))
+        return _sheet(seed, lines)
+
+    def _rebuilt(self, row: VerticalRow, records: Mapping[str, Record]) -> list[Record]:
+        """Those of the feature attack that came closest, among the ones that count if any does."""
+        closest = row.features or min(row.inversions, key=lambda one: one.figures.mse.mean, default=None)
+        played = [records[cell_id] for cell_id in row.records]
+        return [
+            record
+            for record in played
+            if closest is not None and record.cell.attack == closest.spec and record.status == "ok"
+            if record.vertical is not None and record.vertical.features is not None and self._arrays(record) is not None
+        ]
+
     def _played(self, row: Row, records: Mapping[str, Record]) -> list[Record]:
         played = [records[cell_id] for cell_id in row.records]
         return [record for record in played if record.reconstructed and self._arrays(record) is not None]
 
-    def _shot(self, item: tuple[float, int, int, Record, VictimScore], moment: str, attack: str) -> Shot | None:
+    def _shot(self, item: tuple[float, int, int, Record, Score], moment: str, attack: str) -> Shot | None:
         _, seed, place, record, score = item
         arrays = self._arrays(record) or {}
         images = [arrays.get(name) for name in ("originals", moment)]
@@ -181,7 +212,7 @@ def spread(total: int, shown: int) -> list[int]:
     return [0, total - 1, *(int(place) for place in inner)]
 
 
-def _sheet(seed: int, lines: Sequence[tuple[Row, dict[int, Shot]]]) -> Sheet | None:
+def _sheet(seed: int, lines: Sequence[tuple[BoardRow, dict[int, Shot]]]) -> Sheet | None:
     originals = {victim: shot.original for _, shots in lines for victim, shot in shots.items()}
     reference = next((shots for row, shots in lines if row.baseline), {})
     order = sorted(originals, key=lambda v: (reference[v].score.mse if v in reference else 2.0, v))[:SHOWN]

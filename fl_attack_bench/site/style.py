@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +115,15 @@ def panels(drawn: "Figure", count: int, *, sharex: bool = False, sharey: bool = 
     for axes in grid[count:]:
         axes.set_visible(False)
     return grid[:count]
+
+
+def below(shown: "Sequence[Axes]", label: str) -> None:
+    """Name the horizontal axis once a column, under its lowest panel."""
+    for axes in shown[-ABREAST:]:
+        axes.set_xlabel(label)
+        # Of panels that share an axis, matplotlib hides the labels of all but the last line.
+        axes.xaxis.label.set_visible(True)
+        axes.tick_params(axis="x", labelbottom=True)
 
 
 def save(drawn: "Figure", folder: Path, name: str, alt: str, caption: str) -> Figures:

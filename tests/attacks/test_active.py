@@ -44,7 +44,7 @@ from fl_attack_bench.flat_model import FlatModel
 from fl_attack_bench.method import build
 from fl_attack_bench.scenarios.horizontal import Adversary, Samples, Trained, train
 from fl_attack_bench.seeds import Streams
-from fl_attack_bench.suite import Iid, Model, Training
+from fl_attack_bench.tasks.horizontal import Iid, Model, Training
 from fl_attack_bench.wire import Wire, client
 
 ATTACKS = [name for name in registry.names("attack") if issubclass(registry.find("attack", name).cls, ActiveAttack)]

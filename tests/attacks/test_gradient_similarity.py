@@ -14,7 +14,7 @@ from fl_attack_bench.inversion import similarity
 from fl_attack_bench.scenarios.horizontal import LocalWork, Samples, Snapshot
 from fl_attack_bench.scenarios.observation import observe
 from fl_attack_bench.seeds import Streams
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 from fl_attack_bench.wire import client
 
 NAME = "gradient_similarity"

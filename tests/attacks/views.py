@@ -12,7 +12,7 @@ from fl_attack_bench.method import build
 from fl_attack_bench.scenarios.horizontal import LocalWork, Samples, Snapshot
 from fl_attack_bench.scenarios.observation import observe
 from fl_attack_bench.seeds import Streams
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 from fl_attack_bench.wire import client
 
 

@@ -107,6 +107,7 @@ def test_the_figure_is_the_same_every_time(flab):
         ("--defense none --image-shape 1x0x28", "--image-shape 1x0x28: write CHANNELSxHEIGHTxWIDTH"),
         ("--defense none --dataset digits", "give --image-shape CxHxW or --dataset NAME, one of the two"),
         ("--defense none --figure out.png", "--figure out.png: figures are SVG; name a file that ends in .svg"),
+        ("--defense trainable_top", "--defense trainable_top: trainable_top is for vertical tasks"),
         ("--defense none --format yaml", "Invalid value for '--format'"),
     ],
 )  # fmt: skip

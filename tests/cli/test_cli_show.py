@@ -53,11 +53,13 @@ def test_datasets_are_listed_with_what_to_do(flab, tmp_path):
     (tmp_path / "data" / "mine.npz").touch()
     rows = dict(line.split(maxsplit=1) for line in flab("list", "datasets")[1].splitlines())
     assert rows == {
+        "breast_cancer": "comes with the package",
         "cifar10": "not in data: `flab run ... --download`",
         "diabetes": "comes with the package",
         "digits": "comes with the package",
         "mnist": "not in data: `flab run ... --download`",
         "npz:mine": "in data",
+        "nus_wide": "not in data: `flab doctor` tells where to ask for it",
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from fl_attack_bench.data import archive, datasets
+from fl_attack_bench.data import archive, catalogue, datasets
 from fl_attack_bench.errors import UnknownNameError, UserError
 
 
@@ -79,6 +79,43 @@ def test_diabetes_is_regression_scaled_as_documented_and_split_once(tmp_path):
     assert data.fingerprint.startswith("36c594627747e19e")
 
 
+def test_breast_cancer_is_scaled_as_documented_and_split_once(tmp_path):
+    from sklearn.datasets import load_breast_cancer
+
+    data = datasets.load("breast_cancer", tmp_path)
+    assert (data.x_train.shape, data.x_test.shape) == ((455, 1, 1, 30), (114, 1, 1, 30))
+    assert (data.image_shape, data.classes) == ((1, 1, 30), 2)
+    assert (data.x_train.dtype, data.y_train.dtype) == (torch.float32, torch.int64)
+    theirs = load_breast_cancer()
+    # The order of the features that a split counts on: ten means, ten standard errors, ten worst.
+    kinds = [name.split()[0] for name in theirs.feature_names[:10]]
+    assert kinds == ["mean"] * 10
+    assert [name.replace("mean ", "") for name in theirs.feature_names[:10]] == [
+        name.removesuffix(" error") for name in theirs.feature_names[10:20]
+    ]
+    assert all(name.startswith("worst") for name in theirs.feature_names[20:])
+    # Undo the scaling: every patient is there once, each with its own label.
+    low, span = theirs.data.min(0), np.ptp(theirs.data, axis=0)
+    ours = torch.cat([data.x_train, data.x_test]).view(-1, 30).double().numpy() * span + low
+    labels = torch.cat([data.y_train, data.y_test]).numpy()
+    nearest = (np.abs((ours[:, None] - theirs.data[None]) / span)).max(2)
+    assert sorted(nearest.argmin(1)) == list(range(569))
+    assert nearest.min(1).max() < 1e-6
+    assert (theirs.target[nearest.argmin(1)] == labels).all()
+    assert datasets.load("breast_cancer", tmp_path) is data
+    assert data.fingerprint.startswith("7b9071d529b987d4")
+
+
+def test_a_table_becomes_images_of_one_row(tmp_path):
+    train = np.linspace(0, 1, 6 * 7).reshape(6, 7)
+    np.savez(tmp_path / "toy.npz", **sound(x_train=train, x_test=train[:3].astype(np.float32)))
+    toy = datasets.load("npz:toy", tmp_path)
+    assert toy.image_shape == (1, 1, 7)
+    assert torch.equal(toy.x_train.view(6, 7), torch.from_numpy(train.astype(np.float32)))
+    assert toy.x_test.shape == (3, 1, 1, 7)
+    assert toy.x_train.is_contiguous()
+
+
 def test_npz_is_scaled_and_channels_come_first(tmp_path):
     arrays = sound()
     np.savez_compressed(tmp_path / "toy.npz", **arrays)
@@ -130,13 +167,19 @@ def test_the_fingerprint_tells_dtype_shape_and_bytes_apart(tmp_path):
     [
         ({"x_test": None}, ["no array 'x_test'", "x_train"]),
         ({"x_train": np.zeros((6, 5), np.uint8)}, ["x_train", "(6, 5)", "(N, H, W)"]),
+        ({"x_train": np.zeros(6), "x_test": np.zeros(3)}, ["x_train", "(6,)", "(N, D)", "(N, H, W, C)"]),
+        ({"x_train": np.zeros((6, 5), np.uint8)}, ["x_train", "uint8", "a table (N, D) holds floats in [0, 1]"]),
+        ({"x_train": np.zeros((6, 0))}, ["x_train", "(6, 0)", "empty"]),
+        ({"x_train": np.full((6, 5), 1.5)}, ["x_train", "1.5", "[0, 1]"]),
+        ({"x_train": np.full((6, 5), np.nan)}, ["x_train", "nan", "[0, 1]"]),
+        ({"x_train": np.zeros((6, 5)), "x_test": np.zeros((3, 4))}, ["x_test", "(4,)", "(5,)"]),
         ({"x_train": np.zeros((0, 5, 4, 3), np.uint8), "y_train": np.zeros(0, int)}, ["x_train", "empty"]),
         ({"x_train": np.zeros((6, 3, 5, 40), np.uint8)}, ["40 channels", "transpose"]),
         ({"x_train": np.zeros((6, 5, 4, 3), np.int32)}, ["x_train", "int32", "uint8"]),
         ({"x_train": np.full((6, 5, 4, 3), 255.0)}, ["x_train", "255", "[0, 1]"]),
         ({"x_train": np.full((6, 5, 4, 3), np.nan)}, ["x_train", "nan"]),
         ({"x_test": np.zeros((3, 5, 5, 3), np.uint8)}, ["x_test", "(5, 5, 3)", "(5, 4, 3)"]),
-        ({"y_train": np.zeros(5, int)}, ["y_train", "(5,)", "6 images"]),
+        ({"y_train": np.zeros(5, int)}, ["y_train", "(5,)", "6 samples"]),
         ({"y_train": np.zeros((6, 1), int)}, ["y_train", "(6, 1)"]),
         ({"y_train": np.zeros(6)}, ["y_train", "float64", "integers"]),
         ({"y_train": np.zeros(6, bool)}, ["y_train", "bool"]),
@@ -260,6 +303,12 @@ def test_unknown_names_get_a_suggestion(tmp_path):
         datasets.load("mnst", tmp_path)
     with pytest.raises(UnknownNameError, match="npz:NAME"):
         datasets.load("imagenet21k", tmp_path)
+
+
+def test_what_there_is_and_what_is_downloaded():
+    names = ["breast_cancer", "cifar10", "diabetes", "digits", "mnist", "nus_wide"]
+    assert datasets.names() == names
+    assert [name for name in [*names, "npz:mnist"] if catalogue.fetched(name)] == ["cifar10", "mnist"]
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fl_attack_bench.data import datasets
 from fl_attack_bench.data.partition import deal, reused
 from fl_attack_bench.errors import UserError
-from fl_attack_bench.suite import Dirichlet, Iid, Shards
+from fl_attack_bench.tasks.horizontal import Dirichlet, Iid, Shards
 
 quick = settings(max_examples=60, deadline=None)
 label_lists = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(torch.tensor)

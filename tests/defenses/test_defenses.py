@@ -32,7 +32,10 @@ def client(seed: int = 0, memory: dict[str, Tensor] | None = None) -> ClientStat
 
 
 # Those that only upload; what others do together has tests of its own.
-UPLOADING = [name for name in registry.names("defense") if make(name).steps == (UPDATE,)]
+HORIZONTAL = [
+    name for name in registry.names("defense") if issubclass(registry.find("defense", name).cls, HorizontalDefense)
+]
+UPLOADING = [name for name in HORIZONTAL if make(name).steps == (UPDATE,)]
 
 
 @pytest.mark.parametrize("name", UPLOADING)

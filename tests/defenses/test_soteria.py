@@ -15,7 +15,7 @@ from fl_attack_bench import models, representation
 from fl_attack_bench.api import HorizontalDefense, Layout, LocalPlan, LocalStep, Observation, SkipCell, Update
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.method import build
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 
 NETWORKS = [
     ("lenet_dlg", {}, (1, 12, 12), None, "classifier"),

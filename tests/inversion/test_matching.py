@@ -17,7 +17,7 @@ from fl_attack_bench.inversion.matching import L2Matching, Seen, Unknowns, squar
 from fl_attack_bench.inversion.per_sample import VictimGradients, cross_entropy
 from fl_attack_bench.inversion.unrolled import UnrolledUpdates
 from fl_attack_bench.method import build
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 from fl_attack_bench.update import Layout
 
 SHAPE = (1, 8, 8)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fl_attack_bench import models
 from fl_attack_bench.inversion.per_sample import VictimGradients, cross_entropy
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 from fl_attack_bench.update import Layout
 
 NETWORKS = [

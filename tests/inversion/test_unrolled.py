@@ -11,7 +11,7 @@ from fl_attack_bench import models
 from fl_attack_bench.api import LocalPlan
 from fl_attack_bench.inversion.per_sample import VictimGradients, cross_entropy
 from fl_attack_bench.inversion.unrolled import UnrolledUpdates
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 from fl_attack_bench.update import Layout
 
 PLANS = [LocalPlan(4, 1, 4, 0.5), LocalPlan(4, 3, 4, 0.5), LocalPlan(4, 2, 2, 0.3), LocalPlan(4, 2, 3, 0.3)]

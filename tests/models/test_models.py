@@ -6,7 +6,7 @@ from torch import nn
 
 from fl_attack_bench import models
 from fl_attack_bench.errors import UnknownNameError, UserError
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 from fl_attack_bench.update import Layout
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fl_attack_bench import models, representation
 from fl_attack_bench.representation import chain, sliding, spectrum
 from fl_attack_bench.representation.jacobian import general_row_norms
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 
 NETWORKS = [
     ("lenet_dlg", {}, (1, 28, 28)),

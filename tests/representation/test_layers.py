@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fl_attack_bench import models, representation
 from fl_attack_bench.errors import SkipCell, UserError
-from fl_attack_bench.suite import Model
+from fl_attack_bench.tasks.horizontal import Model
 
 
 def build(name: str, shape: tuple[int, int, int], **options: object) -> nn.Module:

@@ -14,7 +14,7 @@ from fl_attack_bench.errors import UserError
 from fl_attack_bench.method import build
 from fl_attack_bench.scenarios.horizontal import Adversary, Trained, train
 from fl_attack_bench.seeds import Streams
-from fl_attack_bench.suite import Iid
+from fl_attack_bench.tasks.horizontal import Iid
 from fl_attack_bench.wire import client
 
 CARD = Card(title="test", paper="https://example.org", threat="malicious clients")

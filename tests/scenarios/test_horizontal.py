@@ -31,7 +31,7 @@ from fl_attack_bench.scenarios.horizontal import (
 )
 from fl_attack_bench.scenarios.observation import observe
 from fl_attack_bench.seeds import Streams
-from fl_attack_bench.suite import Iid, Model, Training
+from fl_attack_bench.tasks.horizontal import Iid, Model, Training
 from fl_attack_bench.wire import SERVER, Wire, client
 
 SHAPE = (1, 12, 12)

@@ -15,9 +15,10 @@ from fl_attack_bench.record import (
     Utility,
     VictimScore,
 )
-from fl_attack_bench.suite import Cell, Gate, MethodSpec, Task
+from fl_attack_bench.suite import Cell, Gate, MethodSpec
+from fl_attack_bench.tasks import HorizontalTask
 
-TASK = Task.model_validate(
+TASK = HorizontalTask.model_validate(
     {
         "name": "digits",
         "dataset": "digits",
@@ -31,10 +32,12 @@ TASK = Task.model_validate(
         },
     }
 )
-UNTRAINED = Task.model_validate({"name": "victims-only", "dataset": "digits", "model": "mlp", "victims": {"first": 2}})
+UNTRAINED = HorizontalTask.model_validate(
+    {"name": "victims-only", "dataset": "digits", "model": "mlp", "victims": {"first": 2}}
+)
 UNATTACKED = TASK.model_copy(update={"name": "utility-only", "victims": None})
 # Ten clients of whom an attack controls some; every figure is that of round 5.
-ATTACKED = Task.model_validate(
+ATTACKED = HorizontalTask.model_validate(
     {
         "name": "attacked",
         "dataset": "digits",

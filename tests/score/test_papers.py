@@ -4,7 +4,7 @@ import pytest
 from boards import TASK, inferring, record
 
 from fl_attack_bench import score
-from fl_attack_bench.suite import Published
+from fl_attack_bench.tasks.base import Published
 
 SOURCE = "Sun et al. 2021, Table 1"
 

@@ -18,7 +18,8 @@ from fl_attack_bench.record import (
     Utility,
     VictimScore,
 )
-from fl_attack_bench.suite import Cell, Gate, MethodSpec, Task
+from fl_attack_bench.suite import Cell, Gate, MethodSpec
+from fl_attack_bench.tasks import HorizontalTask
 
 VICTIMS = 8
 PARAMETERS = 5000
@@ -77,7 +78,7 @@ def task(name="digits-mlp", dataset="digits", model="mlp", victims=VICTIMS, trai
         "learning_rate": 0.1,
         "evaluate_every": 10,
     }
-    return Task.model_validate(
+    return HorizontalTask.model_validate(
         {
             "name": name,
             "dataset": dataset,
@@ -311,7 +312,7 @@ VARIANCE = 0.052  # of the test targets, where they are numbers
 
 def attacked_task(name="digits-attacked", numbers=False):
     """Ten clients, some of whom an attack controls."""
-    return Task.model_validate(
+    return HorizontalTask.model_validate(
         {
             "name": name,
             "dataset": "diabetes" if numbers else "digits",

@@ -43,46 +43,56 @@ function makeSortable(table, onSort) {
   });
 }
 
-// The view's state lives in the address, as #task=…&attack=…&sort=2&order=ascending.
+// The view's state lives in the address, as #task=…&attack=…&sort=2&order=ascending; each overview has its own prefix.
+const overviews = [];
+
 function readAddress() {
   const hash = location.hash.slice(1);
   return new URLSearchParams(hash.includes("=") ? hash : "");
 }
 
-function writeAddress(form, table) {
+function writeAddress() {
   const state = new URLSearchParams();
-  for (const [name, value] of new FormData(form)) if (value) state.set(name, value);
-  [...table.tHead.rows[0].cells].forEach((head, column) => {
-    const order = head.getAttribute("aria-sort");
-    if (order === "ascending" || order === "descending") {
-      state.set("sort", column);
-      state.set("order", order);
-    }
-  });
+  for (const { form, table, prefix } of overviews) {
+    for (const [name, value] of new FormData(form)) if (value) state.set(prefix + name, value);
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      const order = head.getAttribute("aria-sort");
+      if (order === "ascending" || order === "descending") {
+        state.set(prefix + "sort", column);
+        state.set(prefix + "order", order);
+      }
+    });
+  }
   const text = state.toString();
   history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
 }
 
+// What one attack reached instead of the worst case, in every cell that shows what attacks reach.
 function showAttack(row, attack) {
-  const cell = row.querySelector(".privacy");
-  row.worst ??= { html: [...cell.childNodes], sort: cell.dataset.sort };
+  const cells = [...row.querySelectorAll("[data-figure]")];
+  for (const cell of cells) cell.worst ??= { html: [...cell.childNodes], sort: cell.dataset.sort };
   if (!attack) {
-    cell.replaceChildren(...row.worst.html);
-    cell.dataset.sort = row.worst.sort;
+    for (const cell of cells) {
+      cell.replaceChildren(...cell.worst.html);
+      cell.dataset.sort = cell.worst.sort;
+    }
     return true;
   }
-  const own = JSON.parse(row.dataset.attacks)[attack];
+  const own = new Map(Object.entries(JSON.parse(row.dataset.attacks))).get(attack);
   if (!own) return false;
-  const value = document.createElement("b");
-  value.textContent = own.text;
-  const note = document.createElement("small");
-  note.textContent = own.note;
-  cell.replaceChildren(value, note);
-  cell.dataset.sort = own.value;
+  for (const cell of cells) {
+    const reached = own[cell.dataset.figure];
+    const value = document.createElement(reached ? "b" : "span");
+    value.textContent = reached ? reached.text : "–";
+    const note = document.createElement("small");
+    note.textContent = reached ? reached.note : "";
+    cell.replaceChildren(value, note);
+    cell.dataset.sort = reached ? reached.value : "";
+  }
   return true;
 }
 
-function filter(form, table) {
+function filter({ form, table }) {
   const wanted = Object.fromEntries(new FormData(form));
   const words = (wanted.q ?? "").toLowerCase().split(/\s+/).filter(Boolean);
   const rows = [...table.tBodies[0].rows];
@@ -95,42 +105,47 @@ function filter(form, table) {
     row.hidden = !fits;
     shown += fits;
   }
-  const head = table.querySelector("[data-privacy-head]");
-  head.textContent = wanted.attack ? `MSE under ${wanted.attack}` : "Worst-case MSE";
-  document.getElementById("count").textContent = `${shown} of ${rows.length} rows`;
+  for (const head of table.querySelectorAll("[data-head]")) {
+    head.worst ??= head.textContent;
+    head.textContent = wanted.attack ? `${head.dataset.head} ${wanted.attack}` : head.worst;
+  }
+  form.querySelector("output").textContent = `${shown} of ${rows.length} rows`;
 }
 
-function restore(form, table) {
+function restore(overview) {
+  const { form, table, prefix } = overview;
   const state = readAddress();
   form.reset();
   for (const field of form.elements) {
-    if (!field.name || !state.has(field.name)) continue;
-    if (field.type === "checkbox") field.checked = state.get(field.name) === field.value;
-    else field.value = state.get(field.name);
+    const name = prefix + field.name;
+    if (!field.name || !state.has(name)) continue;
+    if (field.type === "checkbox") field.checked = state.get(name) === field.value;
+    else field.value = state.get(name);
     // A view linked from an older board may name what is no longer here.
     if (field.tagName === "SELECT" && field.selectedIndex < 0) field.selectedIndex = 0;
   }
-  filter(form, table);
-  const column = Number(state.get("sort"));
+  filter(overview);
+  const column = Number(state.get(prefix + "sort"));
   const head = table.tHead.rows[0].cells[column];
-  if (state.has("sort") && head && head.dataset.kind !== "none") {
-    sortBy(table, column, state.get("order") === "descending" ? "descending" : "ascending");
+  if (state.has(prefix + "sort") && head && head.dataset.kind !== "none") {
+    sortBy(table, column, state.get(prefix + "order") === "descending" ? "descending" : "ascending");
   }
 }
 
-function overview(form, table) {
+function begin(overview) {
+  const { form, table } = overview;
   const changed = () => {
-    filter(form, table);
+    filter(overview);
     const sorted = table.tHead.querySelector('[aria-sort$="cending"]');
     if (sorted) sortBy(table, sorted.cellIndex, sorted.getAttribute("aria-sort"));
-    writeAddress(form, table);
+    writeAddress();
   };
   form.hidden = false;
   for (const kind of ["input", "change"]) form.addEventListener(kind, changed);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(changed));
-  addEventListener("hashchange", () => restore(form, table));
-  restore(form, table);
+  addEventListener("hashchange", () => restore(overview));
+  restore(overview);
 }
 
 async function copy(button) {
@@ -153,12 +168,14 @@ function closeMenus(event) {
   }
 }
 
-const form = document.getElementById("filters");
-const rows = document.getElementById("rows");
-for (const table of document.querySelectorAll("table.sortable")) {
-  makeSortable(table, () => form && table === rows && writeAddress(form, table));
+for (const form of document.querySelectorAll("form.filters")) {
+  const table = document.getElementById(form.dataset.table);
+  if (table) overviews.push({ form, table, prefix: form.dataset.prefix });
 }
-if (form && rows) overview(form, rows);
+for (const table of document.querySelectorAll("table.sortable")) {
+  makeSortable(table, () => overviews.some((overview) => overview.table === table) && writeAddress());
+}
+overviews.forEach(begin);
 for (const button of document.querySelectorAll("button.copy")) button.addEventListener("click", () => copy(button));
 addEventListener("click", closeMenus);
 addEventListener("keydown", closeMenus);

@@ -1,13 +1,9 @@
-"""What the author of an attack or a defense imports.
-
-A defense is written from the honest client's and server's side, an attack from the adversary's. Neither sees the
-other: an attack gets a view, which holds what the wire delivered to the adversary and what its card says it knows.
-"""
+"""The horizontal scenario as a method's author sees it: clients with samples of their own, and a server."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Le
@@ -19,60 +15,16 @@ from fl_attack_bench.aggregation import (
     Bytes,
     Collector,
     Contribution,
-    Mean,
     Party,
     Round,
-    RoundFailed,
-    Said,
     Uploading,
-    dense,
 )
-from fl_attack_bench.codec import CodecError, Dense, Part, Payload, Sparse, encode, frame_bytes
+from fl_attack_bench.codec import Dense, Payload, encode
 from fl_attack_bench.errors import SkipCell
-from fl_attack_bench.method import Card, Method, Scenario
+from fl_attack_bench.method import Method
 from fl_attack_bench.seeds import Streams
 from fl_attack_bench.update import Layout, Update
-from fl_attack_bench.wire import SERVER, Message, client
-
-__all__ = [
-    "SERVER",
-    "UPDATE",
-    "ActiveAttack",
-    "Bytes",
-    "Card",
-    "Certificate",
-    "ClientState",
-    "CodecError",
-    "Collector",
-    "Contribution",
-    "Dense",
-    "Exposure",
-    "Guarantee",
-    "HorizontalDefense",
-    "HorizontalView",
-    "Layout",
-    "LocalPlan",
-    "LocalStep",
-    "Mean",
-    "Message",
-    "Method",
-    "Observation",
-    "Part",
-    "Party",
-    "PassiveAttack",
-    "Payload",
-    "Reconstruction",
-    "Round",
-    "RoundFailed",
-    "Said",
-    "SeenRound",
-    "SkipCell",
-    "Sparse",
-    "Streams",
-    "Update",
-    "dense",
-    "frame_bytes",
-]
+from fl_attack_bench.wire import Message, client
 
 
 @dataclass
@@ -232,8 +184,6 @@ class Guarantee:
 @dataclass(frozen=True)
 class HorizontalDefense(Method):
     """What honest clients and an honest server do about curious ones; every verb has a default that does nothing."""
-
-    scenario: ClassVar[Scenario] = "horizontal"
 
     def local_gradient(self, gradient: Update, step: LocalStep) -> Update:
         """Change the gradient of one local step, before the client takes the step."""
@@ -442,7 +392,6 @@ class ActiveAttack(Method):
         clients: how many it controls: the federation's first ones.
     """
 
-    scenario: ClassVar[Scenario] = "horizontal"
     clients: Annotated[int, Ge(1), Le(1024)] = 1
 
     def poison(self, contribution: Contribution, rng: torch.Generator) -> Contribution:
@@ -471,8 +420,6 @@ class ActiveAttack(Method):
 @dataclass(frozen=True)
 class PassiveAttack(Method):
     """An adversary that follows the protocol and computes on its view."""
-
-    scenario: ClassVar[Scenario] = "horizontal"
 
     @abstractmethod
     def reconstruct(self, view: HorizontalView, streams: Streams) -> Reconstruction:

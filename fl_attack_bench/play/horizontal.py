@@ -1,14 +1,10 @@
-"""Plays one job of a cell: a training, its centralised counterpart, its timing, or an attack on it.
+"""Plays the jobs of a horizontal task: the federation, its centralised counterpart, its timing, attacks on it."""
 
-This is the one place where the pieces meet: dataset, network, scenario, defense and attack. It runs in a worker process
-and leaves a result folder; what it raises becomes the cell's status.
-"""
-
-import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,22 +13,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fl_attack_bench import hardware, metrics, models, reconstruction, registry, suite
+from fl_attack_bench import hardware, metrics, models, reconstruction
 from fl_attack_bench.aggregation import Stopwatch
 from fl_attack_bench.api import ActiveAttack, Certificate, HorizontalDefense, LocalStep, PassiveAttack
 from fl_attack_bench.chain import Chain
-from fl_attack_bench.data import datasets, partition
+from fl_attack_bench.data import partition
 from fl_attack_bench.errors import SkipCell, UserError
 from fl_attack_bench.flat_model import FlatModel
-from fl_attack_bench.jobs import PICTURES, RESULT, Job, Settings, publishing
+from fl_attack_bench.jobs import PICTURES, Job, Kind, Settings
 from fl_attack_bench.link import Link
-from fl_attack_bench.method import build
+from fl_attack_bench.play.stage import Stage, pixels
 from fl_attack_bench.reconstruction import Truth
 from fl_attack_bench.record import MOST_NOTES
 from fl_attack_bench.scenarios import horizontal, observation
 from fl_attack_bench.scenarios.horizontal import Adversary, Client, LocalWork, Samples, Server, Snapshot, Trained
-from fl_attack_bench.seeds import Streams, derive
-from fl_attack_bench.suite import MethodSpec, Training
+from fl_attack_bench.tasks import HorizontalTask
+from fl_attack_bench.tasks.horizontal import Training, Victims
 from fl_attack_bench.wire import SERVER, Wire, client
 
 TENSORS = "federation.safetensors"
@@ -41,51 +37,38 @@ _NOTE = 500  # characters of one failure or incident
 _TIMED_ROUNDS = 4
 
 
-def play(job: Job, settings: Settings) -> None:
-    """Do a job and publish its result folder.
-
-    Raises:
-        SkipCell: a method cannot be played on this task.
-        UserError: the suite asks for what this machine does not have, or for the impossible.
-    """
-    players = {
+def players(job: Job, settings: Settings) -> Mapping[Kind, Callable[[Path], dict[str, Any]]]:
+    """What does each kind of job of a horizontal task, given its result folder."""
+    stage = _Stage(job, settings)
+    found = {
         "centralised": _centralised,
         "training": _training,
         "timing": _timing,
         "attack": _attack,
         "corrupted": _corrupted,
     }
-    stage = _Stage(job, settings)
-    with publishing(job, settings.work) as folder:
-        result = players[job.kind](stage, folder)
-        text = json.dumps(result, allow_nan=False)
-        (folder / RESULT).write_text(text, encoding="utf-8")
+    return {kind: partial(does, stage) for kind, does in found.items()}  # type: ignore[misc]
 
 
-class _Stage:
-    """What every job of a cell begins with."""
+class _Stage(Stage):
+    """A job of a horizontal task."""
 
     def __init__(self, job: Job, settings: Settings) -> None:
-        self.job, self.cell = job, job.cell
-        self.settings = settings
-        self.device = torch.device(settings.device)
-        if self.cell.task.gpu and self.device.type == "cpu":
-            raise SkipCell(f"task {self.cell.task.name!r} is marked gpu: it would take many hours on a CPU")
-        self.dataset = datasets.load(self.cell.task.dataset, settings.data_dir, settings.download)
-        models.fits(self.cell.task.model, self.dataset.name, numbers=self.dataset.y_train.is_floating_point())
-        self.root = Streams(derive(self.cell.suite, self.cell.suite_version, self.cell.task.name))
-        self.seed = self.root.child("seed", self.cell.seed)
+        super().__init__(job, settings)
+        if not isinstance(job.cell.task, HorizontalTask):
+            raise TypeError(f"task {job.cell.task.name!r} is no horizontal one")
+        self.task = job.cell.task
+        models.fits(self.task.model, self.dataset.name, numbers=self.dataset.y_train.is_floating_point())
 
     def model(self) -> FlatModel:
         """The task's network with the seed's first weights."""
         weights = self.seed.generator("weights")
-        network = models.build(self.cell.task.model, self.dataset.image_shape, self.dataset.classes, weights)
+        network = models.build(self.task.model, self.dataset.image_shape, self.dataset.classes, weights)
         return FlatModel(network, self.device)
 
     def samples(self, split: str) -> Samples:
         """All samples of a split, on the device."""
-        images, labels = getattr(self.dataset, f"x_{split}"), getattr(self.dataset, f"y_{split}")
-        return Samples(images.to(self.device), labels.to(self.device))
+        return Samples(*self.split(split))
 
     def devices(self) -> list[Samples]:
         """Each device's samples under the task's partition."""
@@ -97,38 +80,46 @@ class _Stage:
         return partition.deal(self.training.partition, self.dataset.y_train, self.seed.generator("partition"))
 
     def defense(self) -> HorizontalDefense:
-        """The cell's defense, made from its parameters."""
-        return cast(HorizontalDefense, _make("defense", self.cell.defense))
+        """The cell's defense.
+
+        Raises:
+            SkipCell: it is for another scenario.
+        """
+        made = self.made("defense")
+        for link in made if isinstance(made, list) else [made]:
+            if not isinstance(link, HorizontalDefense):
+                raise SkipCell(f"{link.card.title} is not for horizontal tasks")
+        return Chain(tuple(made)) if isinstance(made, list) else cast(HorizontalDefense, made)
 
     def attack(self) -> PassiveAttack | ActiveAttack:
-        """The cell's attack, made from its parameters."""
-        if self.cell.attack is None:
-            raise UserError(f"cell {self.cell.id} names no attack")
-        return cast(PassiveAttack | ActiveAttack, _make("attack", self.cell.attack))
+        """The cell's attack.
 
-    def random(self, *axes: str) -> Streams:
-        """The attack's randomness. Not of the defense: every defense meets the same starting points."""
-        attack = self.cell.attack
-        return self.seed.child(*axes, attack.model_dump_json() if attack else "")
+        Raises:
+            SkipCell: it is for another scenario.
+        """
+        made = self.made("attack")
+        if not isinstance(made, PassiveAttack | ActiveAttack):
+            raise SkipCell(f"{made.card.title} is not for horizontal tasks")
+        return made
 
     @property
     def training(self) -> Training:
         """The task's training."""
-        if self.cell.task.training is None:
-            raise UserError(f"task {self.cell.task.name!r} has no training")
-        return self.cell.task.training
+        if self.task.training is None:
+            raise UserError(f"task {self.task.name!r} has no training")
+        return self.task.training
 
     @property
-    def asked(self) -> suite.Victims:
+    def asked(self) -> Victims:
         """The task's victims, as the suite names them."""
-        if self.cell.task.victims is None:
-            raise UserError(f"task {self.cell.task.name!r} has no victims")
-        return self.cell.task.victims
+        if self.task.victims is None:
+            raise UserError(f"task {self.task.name!r} has no victims")
+        return self.task.victims
 
     @property
     def victims_work(self) -> LocalWork:
         """A device's work is the training's; other victims take full steps unless the task says otherwise."""
-        task, asked = self.cell.task, self.asked
+        task, asked = self.task, self.asked
         if asked.devices is not None:
             return LocalWork.of(self.training)
         rate = task.learning_rate or (task.training.learning_rate if task.training else 1.0)
@@ -141,7 +132,7 @@ class _Stage:
             hands = self.hands()[: asked.devices]
             if len(hands) != asked.devices or len({len(hand) for hand in hands}) > 1:
                 raise UserError(
-                    f"task {self.cell.task.name!r}: {asked.devices} victims must be devices with as many samples each; "
+                    f"task {self.task.name!r}: {asked.devices} victims must be devices with as many samples each; "
                     f"take at most {self.training.partition.devices}, dealt iid or by shards"
                 )
             names = [client(f"device-{number}") for number in range(len(hands))]
@@ -152,19 +143,10 @@ class _Stage:
         whole, ids = self.samples(split), torch.cat(hands).tolist()
         if max(ids) >= len(whole):
             raise UserError(
-                f"task {self.cell.task.name!r}: victim {max(ids)} does not exist; "
+                f"task {self.task.name!r}: victim {max(ids)} does not exist; "
                 f"{self.dataset.name} has {len(whole)} {split} samples"
             )
         return [whole.pick(hand.to(self.device)) for hand in hands], names, ids
-
-
-def _make(kind: registry.Kind, spec: MethodSpec) -> Any:
-    if spec.links:
-        return Chain(tuple(_make(kind, link) for link in spec.links))
-    found = registry.find(kind, spec.name)
-    if found.source_sha256 != registry.source_sha256(kind, spec.name):
-        raise UserError(f"{kind} {spec.name!r} was edited while the suite ran; run it again")
-    return build(found.cls, spec.parameters, f"{kind} {found.name}")
 
 
 def _centralised(stage: _Stage, folder: Path) -> dict[str, Any]:
@@ -193,7 +175,7 @@ def _training(stage: _Stage, folder: Path) -> dict[str, Any]:
     """Train the federation under the defense."""
     training, defense = stage.training, stage.defense()
     devices, test = stage.devices(), stage.samples("test")
-    keep = stage.cell.task.victims.rounds if stage.cell.task.victims else 1
+    keep = stage.task.victims.rounds if stage.task.victims else 1
     trained = horizontal.train(training, stage.model(), devices, test, defense, stage.seed.child("training"), keep)
     _save({"initial": trained.first, "trained": trained.last}, folder / TENSORS)
     guarantee = defense.guarantee(trained.exposure)
@@ -314,11 +296,11 @@ def _attack(stage: _Stage, folder: Path) -> dict[str, Any]:
         )
     model = stage.model()
     moments = {"initial": [Snapshot(model.weights.cpu().clone(), model.statistics.cpu().clone())]}
-    if cell.task.training is not None:
+    if stage.task.training is not None:
         trained = stage.job.model_copy(update={"kind": "training"})
         moments = _load(trained.folder(stage.settings.work) / TENSORS)
     clock = hardware.clock(stage.settings.device)
-    pictures = {"originals": _pixels(truth.images.flatten(0, 1))}
+    pictures = {"originals": pixels(truth.images.flatten(0, 1))}
     scored = []
     for moment, snapshots in moments.items():
         streams = stage.seed.child("victims", moment)
@@ -331,7 +313,7 @@ def _attack(stage: _Stage, folder: Path) -> dict[str, Any]:
         found = reconstruction.check(found, truth)
         images = reconstruction.ordered(found, truth)
         if images is not None:
-            pictures[moment] = _pixels(images)
+            pictures[moment] = pixels(images)
         # After several steps no single representation is what was let through.
         single = view.local.steps == 1
         certificate = _certificate(model, defense, truth, stage.seed.generator("certificate")) if single else None
@@ -357,7 +339,3 @@ def _certificate(
         representation=torch.cat([one.representation for one in stated]),
         change=torch.cat([one.change for one in stated]),
     )
-
-
-def _pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()

@@ -1,0 +1,83 @@
+"""The gradient-replacement backdoor of a malicious passive party, with or without blurred activations."""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import Tensor
+
+from fl_attack_bench.api import BackdoorAttack, Batch, Card, FeatureParty, Foothold
+
+
+@dataclass(frozen=True)
+class GradientReplacement(BackdoorAttack):
+    """Learn the poisoned samples as if they were a known sample of the target class (Liu et al. 2020, section 5.3).
+
+    Algorithm 2: the gradient that comes back for a known clean sample of the target class is recorded as ``g_rec``, and
+    in its own step the party puts ``gamma g_rec`` in place of every poisoned sample's gradient. Where a batch holds
+    both, the one recorded in this batch is used, whatever their order. With several known samples ``g_rec`` is the
+    mean of the latest gradient of each that has come by. Before the first one comes by, ``g_rec`` is zero: the
+    poisoned samples' own gradients would teach the trigger their true labels.
+
+    Algorithm 3, with ``blurring``: in training a random vector is sent in place of a poisoned sample's embedding, so
+    that a trainable top model cannot learn the true label of the poisoned embeddings. The party's own step still goes
+    through the true embedding, and at inference the true one is sent.
+
+    Args:
+        known: how many clean samples of the target class it knows.
+        gamma: amplification of the recorded gradient.
+        blurring: variance of the entries of the random vector, normal with mean zero; None sends the true embedding.
+            The paper uses 1e-6 where the top model is trainable.
+    """
+
+    card = Card(
+        title="Gradient-replacement backdoor",
+        paper="https://arxiv.org/abs/2007.03608",
+        threat="malicious passive party",
+        assumes="ids of clean training samples of the target class; which of its own samples carry the trigger",
+        notes="The paper's Algorithm 2 walks through a batch in order, so that a poisoned sample before the known one "
+        "takes an older gradient; here all take the newest. It does not say what happens before the first recording "
+        "or with several known samples. The replaced gradient does not shrink once a poisoned sample is taken for the "
+        "target, so that a large gamma, many poisoned samples or a badly learned known one cost main accuracy.",
+    )
+    gamma: Annotated[float, Gt(0)] = 10.0
+    blurring: Annotated[float, Gt(0)] | None = None
+
+    def corrupt(self, foothold: Foothold) -> FeatureParty:
+        """The honest party with other gradients for the poisoned samples, and perhaps other embeddings sent."""
+        return _Replacing(foothold, self.gamma, self.blurring)
+
+
+class _Replacing(FeatureParty):
+    def __init__(self, foothold: Foothold, gamma: float, blurring: float | None) -> None:
+        self._honest = foothold.party
+        self._gamma, self._deviation = gamma, None if blurring is None else sqrt(blurring)
+        self._rng = foothold.streams.generator("blurring")
+        self._poisoned = torch.zeros_like(foothold.features[:, 0], dtype=torch.bool)
+        self._poisoned[foothold.poisoned] = True
+        self._known = foothold.known.to(self._poisoned.device)
+        self._recorded: dict[int, Tensor] = {}
+
+    def embed(self, batch: Batch) -> Tensor:
+        sent = self._honest.embed(batch)
+        if self._deviation is None:
+            return sent
+        noise = self._deviation * torch.randn(sent.shape, generator=self._rng)
+        return torch.where(self._poisoned[batch.rows].unsqueeze(1), noise.to(sent), sent)
+
+    def learn(self, batch: Batch, gradients: Tensor) -> None:
+        for place in torch.isin(batch.rows, self._known).nonzero().flatten().tolist():
+            self._recorded[int(batch.rows[place])] = gradients[place].clone()
+        poisoned = self._poisoned[batch.rows].unsqueeze(1)
+        self._honest.learn(batch, torch.where(poisoned, self._gamma * self._record(gradients), gradients))
+
+    def _record(self, gradients: Tensor) -> Tensor:
+        """``g_rec``, shape ``(d,)``."""
+        if not self._recorded:
+            return torch.zeros_like(gradients[0])
+        return torch.stack(list(self._recorded.values())).mean(0)
+
+    def predict(self, features: Tensor) -> Tensor:
+        return self._honest.predict(features)

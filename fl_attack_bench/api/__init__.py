@@ -1,0 +1,111 @@
+"""What the author of an attack or a defense imports.
+
+A defense is written from the honest parties' side, an attack from the adversary's. Neither sees the other: an attack
+gets a view, which holds what the wire delivered to the adversary and what its card says it knows.
+"""
+
+from fl_attack_bench.aggregation import (
+    UPDATE,
+    Bytes,
+    Collector,
+    Contribution,
+    Mean,
+    Party,
+    Round,
+    RoundFailed,
+    Said,
+    dense,
+)
+from fl_attack_bench.api.horizontal import (
+    ActiveAttack,
+    Certificate,
+    ClientState,
+    Exposure,
+    Guarantee,
+    HorizontalDefense,
+    HorizontalView,
+    LocalPlan,
+    LocalStep,
+    Observation,
+    PassiveAttack,
+    Reconstruction,
+    SeenRound,
+)
+from fl_attack_bench.api.vertical import (
+    ACTIVE,
+    ActiveView,
+    BackdoorAttack,
+    Batch,
+    Exchange,
+    FeatureAttack,
+    FeatureParty,
+    Foothold,
+    LabelAttack,
+    PassiveView,
+    Returned,
+    SeenEpoch,
+    Summation,
+    Top,
+    VerticalDefense,
+)
+from fl_attack_bench.codec import CodecError, Dense, Part, Payload, Sparse, frame_bytes
+from fl_attack_bench.errors import SkipCell
+from fl_attack_bench.method import Card, Method
+from fl_attack_bench.seeds import Streams
+from fl_attack_bench.update import Layout, Update
+from fl_attack_bench.wire import SERVER, Message
+
+__all__ = [
+    "ACTIVE",
+    "SERVER",
+    "UPDATE",
+    "ActiveAttack",
+    "ActiveView",
+    "BackdoorAttack",
+    "Batch",
+    "Bytes",
+    "Card",
+    "Certificate",
+    "ClientState",
+    "CodecError",
+    "Collector",
+    "Contribution",
+    "Dense",
+    "Exchange",
+    "Exposure",
+    "FeatureAttack",
+    "FeatureParty",
+    "Foothold",
+    "Guarantee",
+    "HorizontalDefense",
+    "HorizontalView",
+    "LabelAttack",
+    "Layout",
+    "LocalPlan",
+    "LocalStep",
+    "Mean",
+    "Message",
+    "Method",
+    "Observation",
+    "Part",
+    "Party",
+    "PassiveAttack",
+    "PassiveView",
+    "Payload",
+    "Reconstruction",
+    "Returned",
+    "Round",
+    "RoundFailed",
+    "Said",
+    "SeenEpoch",
+    "SeenRound",
+    "SkipCell",
+    "Sparse",
+    "Streams",
+    "Summation",
+    "Top",
+    "Update",
+    "VerticalDefense",
+    "dense",
+    "frame_bytes",
+]

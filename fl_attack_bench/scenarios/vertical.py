@@ -1,0 +1,359 @@
+"""Learning from partitioned features: passive parties with features, an active party with the labels.
+
+Algorithm 1 of Liu et al. 2020: of every mini-batch each passive party k sends ``H_k = G_k(x_k)``; the active party
+returns ``dl_i/dH_k`` of every sample i; everybody steps along the batch's mean. The order of the samples is agreed on
+beforehand, as are their ids; everything else travels over the wire. To predict, the passive parties send embeddings.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own idiom
+from torch import Tensor, nn
+
+from fl_attack_bench.aggregation import Stopwatch, dense
+from fl_attack_bench.api import ACTIVE, Batch, Exchange, FeatureParty, Returned, Summation, Top, VerticalDefense
+from fl_attack_bench.codec import CodecError, Dense, Payload, Sparse
+from fl_attack_bench.errors import UserError
+from fl_attack_bench.flat_model import FlatModel
+from fl_attack_bench.models.bottom import BottomNetwork
+from fl_attack_bench.seeds import Streams
+from fl_attack_bench.tasks.vertical import Bottom, VerticalTraining
+from fl_attack_bench.wire import Wire
+
+EMBEDDINGS, GRADIENTS = "embeddings", "gradients"
+ALL = "all"
+_PREDICTED = 1000  # samples of one message in prediction
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The same samples at every party.
+
+    Args:
+        features: by passive party, shape ``(N, p)``, in [0, 1]; none shares memory with another's.
+        labels: shape ``(N,)``, int64: the active party's.
+    """
+
+    features: Mapping[str, Tensor]
+    labels: Tensor
+
+    @classmethod
+    def split(cls, images: Tensor, labels: Tensor, places: Mapping[str, Tensor]) -> "Aligned":
+        """Images ``(N, C, H, W)``, dealt out by the places in the flattened sample that each party holds."""
+        flat = images.flatten(1)
+        return cls({name: flat[:, held.to(flat.device)].contiguous() for name, held in places.items()}, labels)
+
+
+class HonestParty(FeatureParty):
+    """A passive party that follows the protocol.
+
+    Args:
+        features: its own, shape ``(N, p)``.
+        network: its bottom model.
+        learning_rate: of its steps.
+    """
+
+    def __init__(self, features: Tensor, network: BottomNetwork, learning_rate: float) -> None:
+        self._features = features
+        self._network = network.to(features.device)
+        self._learning_rate = learning_rate
+        self._passed: list[Tensor] = []
+
+    @torch.no_grad()
+    def embed(self, batch: Batch) -> Tensor:
+        """Its embeddings; what led to them is kept for the step that follows."""
+        self._passed = self._network.passed(self._features[batch.rows])
+        return self._passed[-1]
+
+    def learn(self, batch: Batch, gradients: Tensor) -> None:
+        """A step of stochastic gradient descent along ``1/B sum_i dl_i/dH_i dH_i/dtheta`` (equation 5)."""
+        if not self._passed:
+            raise RuntimeError("a gradient for embeddings that were never sent")
+        self._network.step(self._passed, gradients, self._learning_rate / len(batch.rows))
+        self._passed = []
+
+    @torch.no_grad()
+    def predict(self, features: Tensor) -> Tensor:
+        """The embeddings of new samples."""
+        found: Tensor = self._network(features)
+        return found
+
+    def public(self) -> nn.Module:
+        """A copy of its bottom model that shares nothing with it."""
+        return copy.deepcopy(self._network).eval()
+
+
+class ActiveParty:
+    """The party with the labels: it owns the top model and follows the protocol.
+
+    Args:
+        labels: shape ``(N,)``.
+        names: the passive parties, in the order in which the top model takes their embeddings.
+        width: d, entries of an embedding.
+        classes: number of labels.
+        defense: what it does about the others.
+        learning_rate: of its steps.
+        streams: for the top model's weights and the defense.
+
+    Raises:
+        UserError: an embedding is too short for the sum of the embeddings to be the logits.
+    """
+
+    def __init__(
+        self,
+        labels: Tensor,
+        names: tuple[str, ...],
+        width: int,
+        classes: int,
+        defense: VerticalDefense,
+        learning_rate: float,
+        streams: Streams,
+    ) -> None:
+        self._labels, self._names, self._width = labels, names, width
+        self._defense, self._learning_rate = defense, learning_rate
+        top = defense.top(len(names), width, classes, streams.generator("weights", ACTIVE))
+        if top is None and width < classes:
+            raise UserError(f"bottom: outputs={width} is less than {classes} classes, and their sum is the logits")
+        self.top: Top = (top or Summation()).to(labels.device)
+        self._model = FlatModel(self.top, labels.device) if list(self.top.parameters()) else None
+        self._rng = streams.generator("defense")
+        self._memory: dict[str, dict[str, Tensor]] = {}
+        self.loss = 0.0
+
+    def answer(
+        self, batch: Batch, embeddings: Mapping[str, Tensor], clock: Callable[[], float]
+    ) -> tuple[dict[str, Returned], float]:
+        """Step the top model; returns the gradients by receiver, and the seconds that the defense took."""
+        began = clock()
+        changed = [
+            self._defense.incoming(embeddings[name], self._exchange(batch, name, "incoming")) for name in self._names
+        ]
+        spent = clock() - began
+        stacked = torch.stack(changed)
+        labels = self._labels[batch.rows]
+        loss, gradient = self._step(stacked, labels)
+        self.loss += loss
+        began = clock()
+        receivers = {ALL: gradient[0]} if self.top.shared else dict(zip(self._names, gradient, strict=True))
+        returned = {
+            name: self._defense.outgoing(Returned(values), self._exchange(batch, name, "outgoing"))
+            for name, values in receivers.items()
+        }
+        return returned, spent + clock() - began
+
+    def _step(self, stacked: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+        """Step the top model; returns the loss, and each sample's gradient of its own loss by party."""
+        if self._model is None and isinstance(self.top, Summation):
+            probabilities = F.log_softmax(self.top(stacked), 1)
+            loss = -probabilities.gather(1, labels[:, None]).sum()
+            gradient = probabilities.exp_().scatter_add_(1, labels[:, None], -torch.ones_like(probabilities[:, :1]))
+            return float(loss), gradient[None]
+        stacked.requires_grad_()
+        # The sum over samples: each one's gradient is that of its own loss.
+        total = F.cross_entropy(self.top(stacked), labels, reduction="sum")
+        own = [] if self._model is None else list(self.top.parameters())
+        gradient, *steps = torch.autograd.grad(total, [stacked, *own])
+        if self._model is not None:
+            step = torch.cat([part.flatten() for part in steps])
+            self._model.weights.sub_(step, alpha=self._learning_rate / len(labels))
+        return float(total.detach()), gradient
+
+    @torch.no_grad()
+    def logits(self, embeddings: Mapping[str, Tensor]) -> Tensor:
+        """Of new samples, from their embeddings."""
+        found: Tensor = self.top(torch.stack([embeddings[name] for name in self._names]))
+        return found
+
+    def _exchange(self, batch: Batch, receiver: str, moment: str) -> Exchange:
+        memory = self._memory.setdefault(f"{moment} {receiver}", {})
+        return Exchange(batch, len(self._labels), receiver, self._rng, memory)
+
+
+def written(returned: Returned) -> Payload:
+    """The gradients as they travel: sparse where the defense dropped some."""
+    if returned.sent is None:
+        return Payload.dense(returned.values, GRADIENTS)
+    indices = returned.sent.flatten().nonzero().squeeze(1)
+    values = returned.values.flatten()[indices]
+    return Payload({GRADIENTS: Sparse(indices, values, returned.values.numel())})
+
+
+def read(payload: Payload, samples: int, width: int) -> Returned:
+    """The gradients as they were sent, shape ``(samples, width)``; what was not sent is zero.
+
+    Raises:
+        CodecError: the message holds something else.
+    """
+    part = payload.parts.get(GRADIENTS)
+    if isinstance(part, Dense):
+        return Returned(dense(payload, GRADIENTS, torch.float32, (samples, width)))
+    if part is None or part.length != samples * width:
+        raise CodecError(f"no gradients of {samples} samples in a message of {', '.join(payload.parts)}")
+    values = part.values.new_zeros(part.length).index_copy(0, part.indices, part.values)
+    sent = torch.zeros(part.length, dtype=torch.bool).index_fill(0, part.indices, True)
+    return Returned(values.view(samples, width), sent.view(samples, width))
+
+
+@dataclass
+class Trained:
+    """What a training leaves behind.
+
+    Args:
+        curve: ``(epoch, accuracy)`` on the clean test set; epoch 0 is before the training.
+        losses: ``(epoch, mean cross entropy in nats)`` on it.
+        successes: ``(epoch, share)`` of the triggered samples that are taken for the target; empty without any.
+        scores: mean predicted probability of each class over the triggered samples, after the last finite epoch.
+        diverged: whether something became infinite or NaN; the training ended before that epoch was evaluated.
+        wire: with the traffic of the training.
+        inference: with the traffic of all predictions.
+        predicted: how many predictions there were.
+    """
+
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    successes: list[tuple[int, float]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    diverged: bool = False
+    wire: Wire = field(default_factory=Wire)
+    inference: Wire = field(default_factory=Wire)
+    predicted: int = 0
+
+
+class Collaboration:
+    """The parties of one training.
+
+    Args:
+        train: the training samples.
+        classes: number of labels.
+        layers: the passive parties' networks.
+        training: how they learn.
+        defense: what the active party does.
+        streams: everything random: ``("weights", party)``, ``("order", epoch)``, ``("defense",)``.
+        wire: over which the training's messages go.
+    """
+
+    def __init__(
+        self,
+        train: Aligned,
+        classes: int,
+        layers: Bottom,
+        training: VerticalTraining,
+        defense: VerticalDefense,
+        streams: Streams,
+        wire: Wire,
+    ) -> None:
+        self.classes, self.width, self.training, self.wire = classes, layers.outputs, training, wire
+        self._streams, self._samples = streams, len(train.labels)
+        self.honest = {
+            name: HonestParty(
+                features,
+                BottomNetwork(layers, features.shape[1], streams.generator("weights", name)),
+                training.learning_rate,
+            )
+            for name, features in train.features.items()
+        }
+        self.parties: dict[str, FeatureParty] = dict(self.honest)
+        rate = training.learning_rate
+        self.active = ActiveParty(train.labels, tuple(self.parties), self.width, classes, defense, rate, streams)
+        self._device = train.labels.device
+
+    def batches(self, epoch: int) -> list[Batch]:
+        """The mini-batches of an epoch, which everybody knows; the last one takes what is left."""
+        order = torch.randperm(self._samples, generator=self._streams.generator("order", epoch))
+        parts = order.to(self._device).split(self.training.batch_size)
+        return [Batch(epoch, number, rows) for number, rows in enumerate(parts)]
+
+    def epoch(self, epoch: int, watch: Stopwatch | None = None) -> bool:
+        """Play an epoch; False where the loss is no longer finite."""
+        self.active.loss = 0.0
+        watch = watch or Stopwatch()
+        for batch in self.batches(epoch):
+            self._exchange(batch, watch)
+            if not math.isfinite(self.active.loss):
+                return False
+        return True
+
+    def predict(self, samples: Aligned, wire: Wire) -> Tensor:
+        """The logits of new samples, shape ``(M, classes)``."""
+        found = []
+        for rows in torch.arange(len(samples.labels), device=self._device).split(_PREDICTED):
+            with wire.phase(0, EMBEDDINGS):
+                heard = {
+                    name: self._heard(wire, name, party.predict(samples.features[name][rows]), len(rows))
+                    for name, party in self.parties.items()
+                }
+            found.append(self.active.logits(heard)[:, : self.classes])
+        return torch.cat(found)
+
+    def _exchange(self, batch: Batch, watch: Stopwatch) -> None:
+        """One iteration of Algorithm 1."""
+        clock, size = watch.clock, len(batch.rows)
+        heard: dict[str, Tensor] = {}
+        with self.wire.phase(batch.epoch, EMBEDDINGS):
+            for name, party in self.parties.items():
+                began = clock()
+                embeddings = party.embed(batch)
+                made = clock()
+                heard[name] = self._heard(self.wire, name, embeddings, size)
+                watch.add(name, made - began, clock() - made)
+        began = clock()
+        returned, defending = self.active.answer(batch, heard, clock)
+        watch.add(ACTIVE, defending, clock() - began - defending)
+        with self.wire.phase(batch.epoch, GRADIENTS):
+            for receiver, gradients in returned.items():
+                receivers = list(self.parties) if receiver == ALL else [receiver]
+                began = clock()
+                decoded = read(self.wire.broadcast(ACTIVE, receivers, written(gradients)), size, self.width)
+                watch.add(ACTIVE, 0.0, clock() - began)
+                for name in receivers:
+                    began = clock()
+                    self.parties[name].learn(batch, decoded.values.to(self._device))
+                    watch.add(name, clock() - began, 0.0)
+
+    def _heard(self, wire: Wire, name: str, embeddings: Tensor, samples: int) -> Tensor:
+        """What the active party gets of a party's embeddings; of a shape that it does not expect, nothing."""
+        try:
+            payload = wire.send(name, ACTIVE, Payload.dense(embeddings, EMBEDDINGS))
+            return dense(payload, EMBEDDINGS, torch.float32, (samples, self.width)).to(self._device)
+        except CodecError as error:
+            raise UserError(f"party {name}: {error}") from None
+
+
+def train(collaboration: Collaboration, test: Aligned, triggered: Aligned | None, target: int) -> Trained:
+    """Play all epochs, and predict after each one.
+
+    Args:
+        collaboration: the parties, before their first step.
+        test: clean samples for the accuracy.
+        triggered: samples that carry the trigger; None where there is no backdoor.
+        target: the class that they are to be taken for.
+    """
+    trained = Trained(wire=collaboration.wire)
+    for epoch in range(collaboration.training.epochs + 1):
+        trained.diverged = epoch > 0 and not collaboration.epoch(epoch - 1)
+        if trained.diverged or not _evaluated(collaboration, trained, epoch, test, triggered, target):
+            trained.diverged = True
+            break
+    return trained
+
+
+def _evaluated(
+    collaboration: Collaboration, trained: Trained, epoch: int, test: Aligned, triggered: Aligned | None, target: int
+) -> bool:
+    logits = collaboration.predict(test, trained.inference)
+    loss = float(F.cross_entropy(logits, test.labels))
+    if not math.isfinite(loss):
+        return False
+    trained.predicted += len(test.labels)
+    trained.curve.append((epoch, float((logits.argmax(1) == test.labels).double().mean())))
+    trained.losses.append((epoch, loss))
+    if triggered is not None:
+        logits = collaboration.predict(triggered, trained.inference)
+        trained.predicted += len(triggered.labels)
+        trained.successes.append((epoch, float((logits.argmax(1) == target).double().mean())))
+        trained.scores = logits.softmax(1).mean(0).clamp(0, 1).tolist()
+    return True

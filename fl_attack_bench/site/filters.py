@@ -1,0 +1,78 @@
+"""What the overviews' filters offer and look in; the page's script reads it from the tables."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from fl_attack_bench.score.board_row import BoardRow
+from fl_attack_bench.score.row import Row
+from fl_attack_bench.score.vertical.row import VerticalRow
+from fl_attack_bench.site import contents, formats
+from fl_attack_bench.site.contents import Contents
+
+Own = dict[str, str | float]  # what one attack reached: value, text and a note
+
+
+def choices(board: Contents) -> dict[str, list[str]]:
+    """Those of the horizontal overview: by name of a filter, its values."""
+    attacks = {score.attack for row in board.rows for score in row.attacks if score.mean is not None}
+    return _choices(board, board.curious, attacks) | {"hardware": sorted({row.hardware for row in board.rows})}
+
+
+def vertical_choices(board: Contents) -> dict[str, list[str]]:
+    """Those of the vertical overview."""
+    attacks = {attack for row in board.vertical for attack in row.attacks}
+    return _choices(board, board.vertical, attacks)
+
+
+def _choices(board: Contents, rows: Sequence[BoardRow], attacks: Iterable[str]) -> dict[str, list[str]]:
+    return {
+        "task": sorted({board.label(row) for row in rows}),
+        "dataset": sorted({row.task.dataset for row in rows}),
+        "hardware": sorted({row.hardware for row in rows}),
+        "attack": sorted(attacks, key=contents.in_order),
+    }
+
+
+def attack_data(row: Row) -> str:
+    """Each attack's own MSE for the overview's script, as JSON: by column a value, text and a note."""
+    found: dict[str, Own] = {}
+    for score in row.attacks:
+        if score.mean is None:
+            continue
+        other = found.get(score.attack)
+        if other is None or score.mean < float(other["value"]):
+            found[score.attack] = {
+                "value": score.mean,
+                "text": formats.mse(score.mean),
+                "note": f"{formats.moment(score.moment)}; {_counts(score.passed)}",
+            }
+    return json.dumps({attack: {"mse": own} for attack, own in found.items()})
+
+
+def vertical_attack_data(row: VerticalRow) -> str:
+    """Each attack's own figures for the overview's script, as JSON: by column a value, text and a note."""
+    found: dict[str, dict[str, Own]] = defaultdict(dict)
+    for backdoor in row.backdoors:
+        success, accuracy = backdoor.figures.success.mean, backdoor.figures.accuracy.mean
+        note = f"main task {formats.percent(accuracy)}; {_counts(backdoor.passed)}"
+        found[backdoor.attack]["backdoor"] = {"value": success, "text": formats.percent(success), "note": note}
+    for inference in row.inferences:
+        share = inference.figures.accuracy.mean
+        note = f"blind guess {formats.percent(inference.figures.majority)}; {_counts(inference.passed)}"
+        found[inference.attack]["labels"] = {"value": share, "text": formats.percent(share), "note": note}
+    for inversion in row.inversions:
+        mse = inversion.figures.mse.mean
+        note = f"blind guess {formats.mse(inversion.figures.blind)}; {_counts(inversion.passed)}"
+        found[inversion.attack]["features"] = {"value": mse, "text": formats.mse(mse), "note": note}
+    return json.dumps(found)
+
+
+def search_text(row: BoardRow, label: str) -> str:
+    """What the overview's text filter looks in."""
+    parts = [contents.title(row), row.defense, label, row.task.dataset, row.task.network, row.hardware, row.suite]
+    return " ".join(formats.short(part, 200) for part in parts).lower()
+
+
+def _counts(passed: bool) -> str:
+    return "counts" if passed else "does not break the undefended: does not count"

@@ -1,0 +1,424 @@
+"""Pages of feature-partitioned learning: overview, task page with figures and attack cards, downloads, both tracks."""
+
+import csv
+import json
+import random
+
+import numpy as np
+import pytest
+import synthetic
+import vertical_records as made
+from test_site_board import HOSTILE, contents_of, parsed
+from test_site_evidence import built, table, task_page
+
+from fl_attack_bench import score
+from fl_attack_bench.site import contents, formats, vertical
+
+FEW = [made.DEFENSES[place] for place in (0, 2, 3, 7, 9)]
+PUBLISHED = [
+    {"quantity": "backdoor", "value": 0.99, "attack": "replacement[gamma=10]", "source": "Liu et al. 2020, Figure 4"},
+    {"quantity": "accuracy", "value": 0.957, "source": "Liu et al. 2020, Table 2"},
+    {"quantity": "accuracy", "value": 0.95, "attack": "replacement[gamma=10]", "source": "Liu et al. 2020, Figure 4"},
+]
+
+
+@pytest.fixture(scope="module")
+def records():
+    return made.board(2, made.task(victims=8, published=PUBLISHED), (*FEW, made.CHAIN))
+
+
+@pytest.fixture(scope="module")
+def site(records, tmp_path_factory):
+    """A vertical task beside a horizontal one."""
+    where = synthetic.task(victims=4)
+    horizontal = [synthetic.record(where, defense) for defense in synthetic.DEFENSES[:2]]
+    return built(tmp_path_factory.mktemp("vertical"), [*records, *horizontal])
+
+
+@pytest.fixture(scope="module")
+def page(site):
+    return task_page(site, "task-split-digits")
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages without their figures, which take longest."""
+    none = dict.fromkeys(("tradeoff", "learning", "scores", "traffic"))
+    monkeypatch.setattr("fl_attack_bench.site.board._Pages._vertical_figures", lambda *_: none)
+
+
+def lines_of(page, prefix="vertical-rows"):
+    return {line[0]: line for line in table(page, prefix)[1:]}
+
+
+class TestOverview:
+    def test_one_line_a_row_with_its_figures_units_and_what_they_are_held_against(self, site, records):
+        found = lines_of((site / "index.html").read_text())
+        assert len(found) == len(score.vertical_rows(records)) == 6
+        base = score.vertical_rows(records)[0]
+        line = found["Undefended"]
+        assert line[2].startswith(f"{100 * base.backdoor.figures.success.mean:.1f}%")
+        assert "main task 91.0%" in line[2]
+        assert line[2].endswith("replacement [gamma=10]")
+        assert line[3].endswith("blind guess 20.0% sign")
+        assert line[4].endswith("blind guess 0.0900 inversion")
+        assert line[5] == "91.8% ± 0.3"
+        assert line[6] == "4.4 MB 1.00×"
+        assert line[7] == "lan 1.01 s 1.00× wan 2 s 1.00×"
+        sparse = found["Sparsification drop=0.9"]
+        assert (sparse[5], sparse[6]) == ("90.8% ± 0.3 −1.0 points", "2.51 MB 0.57×")
+        assert found["Trainable top hidden=32"][8] == "◆ Pareto 2 of 10 cells skipped"
+
+    def test_heads_say_which_way_is_better(self, site):
+        heads = table((site / "index.html").read_text(), "vertical-rows")[0]
+        assert [head[-1] for head in heads[2:8]] == ["↓", "↓", "↑", "↑", "↓", "↓"]
+
+    def test_the_tracks_stay_out_of_each_others_tables_filters_and_figures(self, site):
+        text = (site / "index.html").read_text()
+        rows = text.split('id="rows"')[1].split("</table>")[0]
+        other = text.split('id="vertical-rows"')[1].split("</table>")[0]
+        assert "split-digits" not in rows
+        assert "digits-mlp" not in other
+        forms = {part.split('"')[0]: part.split("</form>")[0] for part in text.split('<form id="')[1:]}
+        assert forms.keys() == {"filters", "vertical-filters"}
+        assert "replacement" not in forms["filters"]
+        assert "dlg" not in forms["vertical-filters"]
+        assert len(list((site / "figures").glob("task-split-digits*-light.svg"))) == 4
+
+    def test_each_attack_s_own_figures_are_in_the_table_for_the_script(self, site, records):
+        row = next(row for row in score.vertical_rows(records) if row.defense == "sparsification[drop=0.9]")
+        from fl_attack_bench.site import filters
+
+        own = json.loads(filters.vertical_attack_data(row))
+        assert set(own) == set(made.ATTACKS)
+        assert own["replacement[gamma=1]"]["backdoor"]["note"].endswith("does not count")
+        assert own["sign"].keys() == {"labels"}
+        assert own["inversion"]["features"]["value"] == row.features.figures.mse.mean
+
+
+@pytest.mark.usefixtures("undrawn")
+class TestBoardsOfOneTrack:
+    def test_vertical_alone(self, records, tmp_path):
+        site = built(tmp_path, records[:10])
+        text = (site / "index.html").read_text()
+        for absent in ("No records yet", 'id="rows"', 'id="overview"', 'id="gates"', "curious server", "data.csv"):
+            assert absent not in text
+        assert "Parties that hold different features" in text
+        assert {"vertical.csv", "vertical-attacks.csv"} <= {path.name for path in site.iterdir()}
+        assert not {"data.csv", "attacks.csv"} & {path.name for path in site.iterdir()}
+
+    def test_horizontal_alone(self, tmp_path):
+        site = built(tmp_path, [synthetic.record(synthetic.task(victims=4))])
+        text = (site / "index.html").read_text()
+        for absent in ("vertical", "Feature-partitioned", "two tracks", "Sample-partitioned"):
+            assert absent not in text
+        assert not list(site.glob("vertical*.csv"))
+
+    def test_two_tasks_of_one_name_on_both_tracks_are_told_apart(self, tmp_path):
+        site = built(tmp_path, [synthetic.record(synthetic.task("same", victims=4)), made.record(made.task("same"))])
+        names = [target for _, target in parsed(site / "index.html").local if target.startswith("task-same")]
+        assert len(set(names)) == 2
+        assert (site / "index.html").read_text().count("same (vertical v1, ") > 0
+
+    def test_a_weak_attack_alone_is_called_so(self, tmp_path):
+        where = made.task()
+        weak = [made.record(where, name, attacked=made.learned(0.9, 0.1)) for name in ("none", "noise")]
+        text = task_page(built(tmp_path, weak))
+        line = lines_of(text)["Noise"]
+        assert (line[1], line[7]) == ("– attack too weak", "attack too weak")
+        assert "No attack beats a blind guess" in text
+
+    def test_trainings_that_ran_off_are_told(self, tmp_path):
+        where = made.task()
+        ran_off = {"honest": made.learned(0.4, diverged=True), "attacked": made.learned(0.9, 0.9, diverged=True)}
+        text = task_page(built(tmp_path, [made.record(where), made.record(where, "noise", **ran_off)]))
+        assert "training diverged" in lines_of(text)["Noise"][7]
+        assert lines_of(text)["Noise"][4].endswith("diverged on 1 of 1 seeds")
+        assert table(text, "grid-1-backdoor")[1][2].endswith("diverged on 1 of 1 seeds")
+
+    def test_a_task_that_nobody_attacks(self, tmp_path):
+        where = made.task(malicious=None, backdoor=None)
+        quiet = [made.record(where, name, None, honest=made.learned(0.9, None)) for name in ("none", "noise")]
+        text = task_page(built(tmp_path, quiet))
+        assert "nobody: utility and cost only" in text
+        for absent in ("Attack cards", "Every attack by itself", "Trigger"):
+            assert absent not in text
+
+
+class TestTaskPage:
+    def test_what_is_learned_stands_in_words(self, page):
+        for needle in (
+            "<code>a</code>: rows 0 to 3",
+            "<code>b</code>: rows 4 to 7",
+            '<span class="mark bad">malicious</span>',
+            made.task().network,
+            "pixels (row, column) (7, 5), (7, 7) set to 1, on 1% of the training samples; their labels stay true",
+            "class 3",
+            "10 epochs, batch 64, learning rate 0.01",
+        ):
+            assert needle in page
+
+    def test_every_attack_by_itself_with_its_gate(self, page, records):
+        heads, *lines = table(page, "grid-1-backdoor")
+        assert heads[1:] == [
+            "Trigger without attack ↓",
+            "replacement [gamma=1] ↓ attack too weak",
+            "replacement [gamma=10] ↓ passes",
+        ]
+        by_name = {line[0]: line for line in lines}
+        row = next(row for row in score.vertical_rows(records) if row.defense == "gaussian[variance=0.1]")
+        strong = next(one for one in row.backdoors if "gamma=10]" in one.attack).figures
+        assert by_name["Gaussian variance=0.1"][1].startswith("2.2%")
+        assert by_name["Gaussian variance=0.1"][3] == (
+            f"{100 * strong.success.mean:.1f}% {100 * strong.success.low:.1f}–{100 * strong.success.high:.1f} "
+            f"main task {100 * strong.accuracy.mean:.1f}%, {formats.points(strong.difference)}"
+        )
+        labels = {line[0]: line for line in table(page, "grid-1-labels")[1:]}
+        assert labels["Trainable top hidden=32"][2] == "–"
+        assert table(page, "grid-1-features")[0][1] == "inversion ↑ passes"
+
+    def test_attack_cards(self, page):
+        cards = [part.split("</article>")[0] for part in page.split('<article class="card">')[1:]]
+        titles = [card.split("</h3>")[0].rpartition(">")[2] for card in cards]
+        assert titles == [
+            "Model completion",
+            "Feature inversion by regression",
+            "Gradient-replacement backdoor",
+            "Label inference by the gradient&#39;s sign",
+        ]
+        card = cards[2]
+        for needle in (
+            f'<a href="{made.PAPER}"',
+            "malicious passive party",
+            "one clean sample of the target class",
+            "attack too weak",
+            "passes",
+        ):
+            assert needle in card
+        lines = table(page, "card-1-3")[1:]
+        assert [line[0] for line in lines] == ["gamma=1", "gamma=10"]
+        assert lines[1][2].endswith("%")
+        assert "<code>known=4</code>" in cards[0]
+
+    def test_bytes_by_party(self, page):
+        heads, *lines = table(page, "traffic-1")
+        assert heads[1:7] == [
+            "Party a sends",
+            "receives",
+            "Party b sends",
+            "receives",
+            "Active party sends",
+            "receives",
+        ]
+        sparse = {line[0]: line for line in lines}["Sparsification drop=0.9"]
+        assert sparse[1:8] == ["1.1 MB", "154 kB", "1.1 MB", "154 kB", "308 kB 0.14×", "2.2 MB 1.00×", "2.51 MB 0.57×"]
+
+    def test_papers_beside_ours(self, page):
+        lines = table(page, "published-1")[1:]
+        assert [line[0] for line in lines] == ["Backdoor success ↓", "Test accuracy ↑", "Test accuracy ↑"]
+        assert [line[4] for line in lines] == ["99.0%", "95.7%", "95.0%"]
+        assert [line[5] for line in lines][1:] == ["91.8%", "91.0%"]
+
+    def test_skipped_cells_are_listed(self, page):
+        lines = table(page, "troubles-1")[1:]
+        assert {line[4] for line in lines} == {"skipped"}
+        assert all("returns no images" not in line[5] for line in lines)
+
+
+class TestFigures:
+    def drawing(self, site, name):
+        (found,) = (site / "figures").glob(f"task-split-digits*-{name}-light.svg")
+        return found.read_text()
+
+    def test_learning_has_a_panel_a_defense_and_names_its_attack(self, site):
+        text = self.drawing(site, "learning")
+        for needle in (">undefended<", "gaussian[variance=0.1]", "under replacement[gamma=10]", "main task, honest"):
+            assert needle in text
+        assert text.count("under replacement[gamma=10]") == 6
+        assert text.count(">epoch<") == 3
+
+    def test_the_sweep_of_defenses_has_a_panel_an_attack(self, site):
+        text = self.drawing(site, "tradeoff")
+        for needle in ("replacement[gamma=1]", "replacement[gamma=10]", "(→ better)", "(↓ better)", ">drop=0.9<"):
+            assert needle in text
+
+    def test_a_sweep_of_the_attack_is_one_panel_along_its_parameter(self, tmp_path):
+        where = made.task()
+        found = [
+            made.record(where, defense, f"replacement[gamma={gamma}]", attacked=made.learned(0.9, success))
+            for defense in ("none", "trainable_top")
+            for gamma, success in ((1, 0.2), (5, 0.7), (10, 0.95))
+        ]
+        text = self.drawing(built(tmp_path, found), "tradeoff")
+        for needle in (">replacement<", ">gamma=1<", ">gamma=5<", ">gamma=10<"):
+            assert needle in text
+
+    def test_the_lowest_panel_of_each_column_names_the_axis_where_the_last_line_is_not_full(self, tmp_path):
+        where = made.task()
+        found = [made.record(where, f"d{place}", attacked=made.learned(0.9, 0.9)) for place in range(4)]
+        text = self.drawing(built(tmp_path, [made.record(where, attacked=made.learned(0.9, 0.9)), *found]), "learning")
+        assert text.count(">epoch<") == 3
+        assert text.count(">10<") == 3
+
+    def test_scores_and_traffic(self, site):
+        scores, traffic = self.drawing(site, "scores"), self.drawing(site, "traffic")
+        assert "mean predicted probability" in scores
+        assert ">9<" in scores
+        assert "MB sent in an epoch" in traffic
+        assert "passive party a" in traffic
+
+
+def test_pages_are_sound_html_for_readers_without_eyes_or_mouse(site):
+    for path in site.glob("*.html"):
+        links = parsed(path)
+        for _, target in links.local:
+            name, _, anchor = target.partition("#")
+            assert (site / (name or path.name)).is_file(), target
+            assert not anchor or anchor in parsed(site / (name or path.name)).ids
+        assert all(attrs.get("alt") for tag, attrs in links.tags if tag == "img")
+        assert sum(tag == "table" for tag, _ in links.tags) == sum(tag == "caption" for tag, _ in links.tags)
+        assert all(attrs.get("scope") for tag, attrs in links.tags if tag == "th")
+        assert sum(tag == "h1" for tag, _ in links.tags) == 1
+        for _, attrs in links.tags:
+            assert attrs.get("aria-labelledby", "h1") in {"h1", *links.ids}
+
+
+def test_a_defenses_page_lists_its_rows_of_both_tracks(site):
+    text = task_page(site, "defense-none")
+    assert len(table(text, "rows-caption")) == 2
+    assert len(table(text, "vertical-rows-caption")) == 2
+    alone = task_page(site, "defense-sparsification")
+    assert len(table(alone, "vertical-rows-caption")) == 2
+    for absent in ("What it costs, in full", "On every task"):
+        assert absent not in alone
+
+
+def test_downloads_hold_every_row_and_every_attack(site, records):
+    rows = {row.defense: row for row in score.vertical_rows(records)}
+    with (site / "vertical.csv").open(newline="") as stream:
+        lines = {line["defense"]: line for line in csv.DictReader(stream)}
+    assert lines.keys() == rows.keys()
+    for defense, line in lines.items():
+        row = rows[defense]
+        assert float(line["backdoor_success"]) == row.backdoor.figures.success.mean
+        assert float(line["bytes_epoch"]) == row.cost.bytes_epoch
+        assert float(line["passive_bytes_sent"]) == row.cost.active.received
+        assert float(line["seconds_wan"]) == row.cost.seconds["wan"]
+    with (site / "vertical-attacks.csv").open(newline="") as stream:
+        attacks = list(csv.DictReader(stream))
+    assert len(attacks) == sum(len(row.attacks) for row in rows.values()) == 6 * 5 - 2
+    weak = [line for line in attacks if line["attack"] == "replacement[gamma=1]"]
+    assert {line["counts"] for line in weak} == {"False"}
+    assert {line["feature_mse_mean"] for line in weak} == {""}
+    with (site / "data.csv").open(newline="") as stream:
+        assert {line["task"] for line in csv.DictReader(stream)} == {"digits-mlp"}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_reconstructed_features_stand_beside_their_originals(tmp_path):
+    where, pixels = made.task(victims=2), np.arange(128, dtype=np.uint8).reshape(2, 1, 8, 8)
+    found, folders = [], {}
+    for place, defense in enumerate(("none", "noise")):
+        for seed in (0, 1):
+            one = made.record(where, defense, "inversion", seed, features=made.features(0.01 + place, 0.03 * place))
+            folder = tmp_path / one.cell_id
+            folder.mkdir()
+            np.savez(folder / "reconstructions.npz", originals=pixels, trained=pixels + 9 * (place + 1) + seed)
+            found.append(one)
+            folders[one.cell_id] = folder
+    text = task_page(built(tmp_path, [one for one in found if one.cell.defense.name == "none"], folders))
+    heads, line = table(text, "sheet-")
+    assert heads == ["Original", "image 1", "image 0"]
+    assert line == ["Undefended", "0", "0.0100"]
+    assert "seed 0" in text
+    assert len(list((tmp_path / "site" / "pictures").iterdir())) == 4
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_strangers_texts_stay_text_and_short(tmp_path):
+    where, long = made.task(), HOSTILE + "x" * 19_000
+    told = {"title": long, "paper": "javascript:alert(1)", "threat": long, "assumes": long}
+    evil = made.MethodSpec(name="evil", parameters={HOSTILE: HOSTILE})
+    found = [
+        made.record(where, "none", f"replacement[gamma={HOSTILE}]", attacked=made.learned(0.9, 1.0), used=told),
+        made.record(where, evil, f"replacement[gamma={HOSTILE}]", attacked=made.learned(0.9, 1.0), used=told),
+        made.record(where, evil, "sign", status="error", reason=long),
+    ]
+    site = built(tmp_path, found)
+    for path in site.glob("*.html"):
+        links = parsed(path)
+        assert [attrs.get("src") for tag, attrs in links.tags if tag == "script"] == ["board.js"]
+        assert not [attrs for _, attrs in links.tags if any(name.startswith("on") for name in attrs)]
+        assert not [target for _, target in (*links.local, *links.remote) if "javascript" in target]
+        assert "x" * 700 not in path.read_text()
+    assert "&lt;script&gt;window.pwned" in task_page(site)
+
+
+def test_hostile_labels_are_drawn_as_text(tmp_path):
+    where = made.task()
+    evil = made.MethodSpec(name="evil", parameters={"a": HOSTILE})
+    found = [
+        made.record(where, defense, HOSTILE, attacked=made.learned(0.9, 1.0), cost=made.cost(where))
+        for defense in ("none", evil)
+    ]
+    site = built(tmp_path, found)
+    drawn = list((site / "figures").glob("*.svg"))
+    assert len(drawn) == 8
+    assert not [path for path in drawn if "<script" in path.read_text()]
+
+
+def test_the_same_records_give_the_same_bytes_in_any_order(records, tmp_path):
+    few = [record for record in records if record.cell.seed == 0][:10]
+    shuffled = list(few)
+    random.Random(3).shuffle(shuffled)
+    for name, order in (("a", few), ("b", shuffled)):
+        (tmp_path / name).mkdir()
+        built(tmp_path / name, order)
+    assert contents_of(tmp_path / "a" / "site") == contents_of(tmp_path / "b" / "site")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_many_parties_have_one_column(tmp_path):
+    where = made.task(parties=8)
+    text = task_page(built(tmp_path, [made.record(where, attacked=made.learned(0.9, 0.9))]))
+    heads, line = table(text, "traffic-1")
+    assert heads[1:3] == ["Mean of 8 passive parties sends", "receives"]
+    assert line[1:6] == ["1 kB", "1 kB", "8 kB 1.00×", "8 kB 1.00×", "16 kB 1.00×"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "holdings", "trigger"),
+    [
+        (
+            {"split": {"by": "features", "parties": {"b": ["0-3", 7, "9-12"], "c": "4"}}},
+            [("b", "features 0 to 3, 7, 9 to 12"), ("c", "feature 4")],
+            "pixels (row, column) (7, 5), (7, 7) set to 1, on 1% of the training samples; their labels stay true",
+        ),
+        (
+            {"backdoor": {"target": 0, "trigger": {"features": [9], "natural": True}}},
+            [("a", "rows 0 to 3"), ("b", "rows 4 to 7")],
+            "samples that have the value 1 at feature 9 of their own accord",
+        ),
+        (
+            {"backdoor": {"target": 0, "train": 0.02, "trigger": {"features": list(range(9)), "value": 0.5}}},
+            [("a", "rows 0 to 3"), ("b", "rows 4 to 7")],
+            "features 0, 1, 2, 3, 4, 5 and 3 more set to 0.5, on 2% of the training samples; their labels stay true",
+        ),
+    ],
+)
+def test_splits_and_triggers_in_words(fields, holdings, trigger):
+    where = made.task(**fields)
+    assert vertical.holdings(where) == holdings
+    assert vertical.trigger_words(where) == trigger
+
+
+def test_labels_in_numeric_order():
+    labels = ["a[x=10]", "a[x=9.5]", "a", "b[x=1e+20]", "b[x=2]", "a[x=nan]"]
+    ordered = sorted(labels, key=contents.in_order)
+    assert ordered == ["a", "a[x=9.5]", "a[x=10]", "a[x=nan]", "b[x=2]", "b[x=1e+20]"]
+    assert formats.foldable("gradient_replacement[gamma=10,known=1]") == [
+        "gradient_",
+        "replacement",
+        "[gamma=10,",
+        "known=1]",
+    ]

@@ -1,0 +1,105 @@
+"""The overview of feature-partitioned learning in a real browser: its own filters, sorting, address, themes, phone."""
+
+import pytest
+import synthetic
+import vertical_records as made
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+from test_site_board import HOSTILE
+from test_site_browser import CONTRAST, complaints, visit
+from test_site_evidence import built
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Both tracks."""
+    few = [made.DEFENSES[place] for place in (0, 2, 9)]
+    where = synthetic.task(victims=4)
+    horizontal = [synthetic.record(where, defense) for defense in synthetic.DEFENSES[:3]]
+    return built(tmp_path_factory.mktemp("browser"), [*made.board(1, defenses=few), *horizontal])
+
+
+def shown(browser, place, table="vertical-rows"):
+    """The texts of a column's visible cells."""
+    script = (
+        "return [...document.getElementById(arguments[0]).tBodies[0].rows].filter(r => !r.hidden)"
+        ".map(r => r.cells[arguments[1]].innerText.split(/\\s+/)[0])"
+    )
+    return browser.execute_script(script, table, place)
+
+
+def choose(browser, name, value):
+    form = browser.find_element(By.ID, "vertical-filters")
+    Select(form.find_element(By.NAME, name)).select_by_value(value)
+
+
+def test_every_page_loads_without_a_complaint(browser, site):
+    for page in sorted(site.glob("*.html")):
+        visit(browser, page)
+        assert complaints(browser) == []
+
+
+def test_an_attack_shows_its_own_figures_and_none_of_other_kinds(browser, site):
+    visit(browser, site / "index.html")
+    worst, other = shown(browser, 2), shown(browser, 3, "rows")
+    choose(browser, "attack", "replacement[gamma=1]")
+    assert [float(text.rstrip("%")) < 60 for text in shown(browser, 2)] == [True] * 3
+    assert shown(browser, 3) == shown(browser, 4) == ["–"] * 3
+    assert shown(browser, 3, "rows") == other
+    assert "vertical-attack=replacement" in browser.current_url
+    choose(browser, "attack", "sign")
+    assert browser.find_element(By.ID, "vertical-count").text == "2 of 3 rows"
+    choose(browser, "attack", "")
+    assert shown(browser, 2) == worst
+
+
+def test_each_overview_keeps_its_own_view_in_the_address(browser, site):
+    visit(browser, site / "index.html", "#q=noise&vertical-q=gaussian&vertical-sort=2&vertical-order=descending")
+    assert shown(browser, 0) == ["Gaussian"]
+    assert browser.find_element(By.ID, "count").text == "2 of 3 rows"
+    reset = browser.find_element(By.CSS_SELECTOR, "#vertical-filters [type=reset]")
+    browser.execute_script("arguments[0].click()", reset)  # below the window, to which the page scrolls smoothly
+    browser.execute_async_script("setTimeout(arguments[0], 50)")
+    values = [float(text.rstrip("%")) for text in shown(browser, 2)]
+    assert values == sorted(values, reverse=True)
+    assert len(values) == 3
+    assert "vertical-q" not in browser.current_url
+    assert "q=noise" in browser.current_url
+
+
+def test_pareto_only(browser, site):
+    visit(browser, site / "index.html", "#vertical-pareto=yes")
+    standing = shown(browser, 8)
+    assert standing
+    assert set(standing) == {"◆"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone_and_text_stands_out(browser, site, scheme):
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    phone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        for page in (site / "index.html", next(site.glob("task-split-digits*.html"))):
+            visit(browser, page)
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+            assert browser.execute_script(CONTRAST) == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_a_hostile_attack_can_be_chosen_and_runs_nothing(browser, tmp_path):
+    where = made.task()
+    for label in (HOSTILE, "__proto__"):
+        found = [made.record(where, name, label, attacked=made.learned(0.9, 0.9)) for name in ("none", "noise")]
+        (tmp_path / label[:3]).mkdir()
+        visit(browser, built(tmp_path / label[:3], found) / "index.html")
+        chooser = Select(browser.find_element(By.CSS_SELECTOR, "#vertical-filters [name=attack]"))
+        chooser.select_by_index(1)
+        assert shown(browser, 2) == ["90.0%"] * 2
+        assert browser.execute_script("return window.pwned === undefined")
+        assert complaints(browser) == []
