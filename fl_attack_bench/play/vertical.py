@@ -130,6 +130,8 @@ def _training(stage: _Stage, folder: Path) -> dict[str, Any]:
 
 
 def _learned(stage: _Stage, trained: Trained) -> dict[str, Any]:
+    if not trained.curve:
+        raise UserError("the predictions before the first epoch are infinite or NaN: the attack's party sends such")
     triggered = None
     if stage.triggered is not None:
         triggered = {

@@ -344,16 +344,19 @@ def train(collaboration: Collaboration, test: Aligned, triggered: Aligned | None
 def _evaluated(
     collaboration: Collaboration, trained: Trained, epoch: int, test: Aligned, triggered: Aligned | None, target: int
 ) -> bool:
+    """Predict and write down how well; False, with nothing written down, where a prediction is not finite."""
     logits = collaboration.predict(test, trained.inference)
-    loss = float(F.cross_entropy(logits, test.labels))
-    if not math.isfinite(loss):
-        return False
     trained.predicted += len(test.labels)
+    loss = float(F.cross_entropy(logits, test.labels))
+    marked = None
+    if triggered is not None:
+        marked = collaboration.predict(triggered, trained.inference)
+        trained.predicted += len(triggered.labels)
+    if not math.isfinite(loss) or (marked is not None and not bool(marked.isfinite().all())):
+        return False
     trained.curve.append((epoch, float((logits.argmax(1) == test.labels).double().mean())))
     trained.losses.append((epoch, loss))
-    if triggered is not None:
-        logits = collaboration.predict(triggered, trained.inference)
-        trained.predicted += len(triggered.labels)
-        trained.successes.append((epoch, float((logits.argmax(1) == target).double().mean())))
-        trained.scores = logits.softmax(1).mean(0).clamp(0, 1).tolist()
+    if marked is not None:
+        trained.successes.append((epoch, float((marked.argmax(1) == target).double().mean())))
+        trained.scores = marked.softmax(1).mean(0).clamp(0, 1).tolist()
     return True

@@ -33,6 +33,39 @@ def named(row: BoardRow) -> str:
     return "undefended" if row.baseline else variant(row)
 
 
+def told_apart(rows: Sequence[BoardRow]) -> dict[str, str]:
+    """By defense, what stands beside its points: only the parameters in which variants of its family differ."""
+    families: dict[str, dict[str, BoardRow]] = {}
+    for row in rows:
+        families.setdefault(row.spec.name, {})[row.defense] = row
+    found: dict[str, str] = {}
+    for variants in families.values():
+        held = {defense: _parameters(row) for defense, row in variants.items()}
+        shared = set.intersection(*(set(own.items()) for own in held.values())) if len(held) > 1 else set()
+        for defense, own in held.items():
+            told = ",".join(f"{name}={value}" for (_, name), value in own.items() if ((_, name), value) not in shared)
+            found[defense] = told or named(variants[defense])
+    return found
+
+
+def titles(rows: Sequence[BoardRow], limit: int) -> dict[str, str]:
+    """By defense, its family's name above the parameters that tell it from its family's other variants."""
+    told = told_apart(rows)
+    found = {row.defense: words(row.spec.family, limit) for row in rows}
+    for row in rows:
+        if row.baseline:
+            found[row.defense] = "undefended"
+        elif told[row.defense] != row.defense:
+            found[row.defense] += f"\n{words(told[row.defense], limit)}"
+    return found
+
+
+def _parameters(row: BoardRow) -> dict[tuple[int, str], str]:
+    """By link and name, as text."""
+    parts = enumerate(row.spec.parts)
+    return {(place, name): str(value) for place, part in parts for name, value in sorted(part.parameters.items())}
+
+
 def cut(there: int, shown: int, what: str = "") -> str:
     """A sentence for the caption where not all is drawn."""
     return f" The first {shown} of {there}{what and ' '}{what} are drawn." if there > shown else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fl_attack_bench.record import Record
 from fl_attack_bench.score.vertical.row import AttackResult, Backdoored, VerticalRow
-from fl_attack_bench.site.labels import cut, stacked
+from fl_attack_bench.site.labels import cut, titles
 from fl_attack_bench.site.style import ABREAST, MUTED, PALETTE, Figures, below, figure, panels, save, words
 from fl_attack_bench.vertical_record import VerticalLearned
 
@@ -28,12 +28,13 @@ def learning(rows: Sequence[VerticalRow], records: Mapping[str, Record], folder:
     shown = [(row, worst(row)) for row in rows if row.utility][:MAX_PANELS]
     if not shown:
         return None
+    names = titles([row for row, _ in shown], 32)
     drawn = figure(3.1 * min(ABREAST, len(shown)) + 0.6, 2.5 * math.ceil(len(shown) / ABREAST) + 0.6)
     grid = panels(drawn, len(shown), sharex=True, sharey=True)
     for axes, (row, attack) in zip(grid, shown, strict=True):
         for learned, dashes in ((_honest(row, records), HONEST), (_attacked(row, records, attack), ())):
             _curves(axes, learned, dashes)
-        axes.set(title=_title(row), xlabel="", ylabel="", ylim=(-3, 103))
+        axes.set(title=names[row.defense] + "\n", xlabel="", ylabel="", ylim=(-3, 103))
         if attack is not None:
             axes.text(0, 1.015, words(f"under {attack.attack}", 42), transform=axes.transAxes, size=7.5, color=MUTED)
     below(grid, "epoch")
@@ -47,7 +48,7 @@ def learning(rows: Sequence[VerticalRow], records: Mapping[str, Record], folder:
     )
     caption = "Accuracy of the main task (↑ better) and success of the trigger (↓ better) over epochs, mean over seeds"
     caption += "; the band is one standard deviation over seeds. Dashed: everybody is honest. "
-    caption += "Solid: under the backdoor attack that is worst for the defense." if attacked else ""
+    caption += "Solid: under the worst backdoor attack that is planted in the training." if attacked else ""
     return save(drawn, folder, name, alt, caption + cut(len(rows), MAX_PANELS, "defenses"))
 
 
@@ -58,12 +59,13 @@ def scores(rows: Sequence[VerticalRow], folder: Path, name: str) -> Figures | No
     backdoor = rows[0].task.backdoor
     if not shown or backdoor is None:
         return None
+    names = titles([row for row, _ in shown], 32)
     drawn = figure(3.1 * min(ABREAST, len(shown)) + 0.6, 2.2 * math.ceil(len(shown) / ABREAST) + 0.6)
     grid = panels(drawn, len(shown), sharey=True)
     for axes, (row, attack) in zip(grid, shown, strict=True):
         honest = row.utility.scores if row.utility else ()
         _bars(axes, honest, attack.figures.scores, backdoor.target)
-        axes.set(title=_title(row), xlabel="", ylabel="", ylim=(0, 1))
+        axes.set(title=names[row.defense] + "\n", xlabel="", ylabel="", ylim=(0, 1))
     below(grid, "class")
     drawn.supylabel("mean predicted probability", size=10)
     _patches(drawn)
@@ -72,15 +74,18 @@ def scores(rows: Sequence[VerticalRow], folder: Path, name: str) -> Figures | No
         f"honest training against training under the backdoor attack; the target is class {backdoor.target}."
     )
     caption = f"What the parties make of triggered samples of other classes than the target, class {backdoor.target} "
-    caption += "(bold): mean predicted probability, over samples and seeds. Attacked: by the worst backdoor attack."
+    caption += (
+        "(bold): mean predicted probability, over samples and seeds. Attacked: by the worst backdoor attack that "
+    )
+    caption += "is planted in the training."
     if len(shown[0][1].figures.scores) > MAX_CLASSES:
         caption += f" The target and the likeliest others are drawn, {MAX_CLASSES} classes in all."
     return save(drawn, folder, name, alt, caption + cut(len(there), MAX_PANELS, "defenses"))
 
 
 def worst(row: VerticalRow) -> AttackResult[Backdoored] | None:
-    """The backdoor attack that is drawn: the worst that counts, else the worst of all; None without any."""
-    return row.backdoor or max(row.backdoors, key=lambda one: one.figures.success.mean, default=None)
+    """The backdoor attack that is drawn: the worst that counts and shows in the training, else the worst of all."""
+    return row.planted or row.backdoor or max(row.backdoors, key=lambda one: one.figures.success.mean, default=None)
 
 
 def _honest(row: VerticalRow, records: Mapping[str, Record]) -> dict[int, VerticalLearned]:
@@ -137,11 +142,6 @@ def _bars(axes: "Axes", honest: Sequence[float], attacked: Sequence[float], targ
     ticks = axes.set_xticks(places, [str(label) for label in classes])
     ticks[classes.index(target)].label1.set_fontweight("bold")
     axes.grid(visible=False, axis="x")
-
-
-def _title(row: VerticalRow) -> str:
-    """Room for a line below it."""
-    return ("undefended" if row.baseline else stacked(row.spec, 32)) + "\n"
 
 
 def _legend(drawn: "Figure", *, attacked: bool, backdoor: bool) -> None:

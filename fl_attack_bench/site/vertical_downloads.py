@@ -26,7 +26,8 @@ def write_vertical_attacks(rows: Sequence[VerticalRow], path: Path) -> None:
 
 def vertical_line(row: VerticalRow, links: Sequence[str]) -> dict[str, Value]:
     """A row as plain cells. Bytes, seconds, fractions in [0, 1], and MSE over features in [0, 1]."""
-    backdoor, labels, features, utility = row.backdoor, row.labels, row.features, row.utility
+    backdoor, planted = row.backdoor, row.planted
+    labels, features, utility = row.labels, row.features, row.utility
     line = of_row(row) | {
         "dataset": row.task.dataset,
         "model": row.task.network,
@@ -38,6 +39,9 @@ def vertical_line(row: VerticalRow, links: Sequence[str]) -> dict[str, Value]:
         "backdoor_success": backdoor.figures.success.mean if backdoor else None,
         "backdoor_accuracy": backdoor.figures.accuracy.mean if backdoor else None,
         "backdoor_accuracy_difference": backdoor.figures.difference if backdoor else None,
+        "planted_attack": planted.attack if planted else None,
+        "planted_success": planted.figures.success.mean if planted else None,
+        "planted_accuracy": planted.figures.accuracy.mean if planted else None,
         "label_attack": labels.attack if labels else None,
         "label_accuracy": labels.figures.accuracy.mean if labels else None,
         "label_majority": labels.figures.majority if labels else None,
@@ -96,6 +100,7 @@ def attack_line(
         **_range("main_accuracy", backdoor.accuracy if backdoor else None),
         "main_accuracy_difference": backdoor.difference if backdoor else None,
         "diverged": backdoor.diverged if backdoor else None,
+        "dormant_in_training": backdoor.dormant if backdoor else None,
         **_range("label_accuracy", labels.accuracy if labels else None),
         "label_majority": labels.majority if labels else None,
         **_range("feature_mse", features.mse if features else None),

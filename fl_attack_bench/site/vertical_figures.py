@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fl_attack_bench.score.vertical.row import AttackResult, Backdoored, VerticalRow
 from fl_attack_bench.site import contents, formats
-from fl_attack_bench.site.labels import beside_points, cut, legend, named, stacked
+from fl_attack_bench.site.labels import beside_points, cut, legend, stacked, titles, told_apart
 from fl_attack_bench.site.style import (
     ABREAST,
     MUTED,
@@ -68,7 +68,9 @@ class Panel:
 
     def words(self, point: Point) -> str:
         """What differs along a sweep."""
-        return contents.parameters(point.result.spec) if self.sweeps_attack else named(point.row)
+        if self.sweeps_attack:
+            return contents.parameters(point.result.spec)
+        return told_apart([other.row for other in self.points])[point.row.defense]
 
     def _order(self, point: Point) -> list[tuple[int, float, str]]:
         return contents.in_order(point.result.attack if self.sweeps_attack else point.row.defense)
@@ -124,7 +126,7 @@ def traffic(rows: Sequence[VerticalRow], folder: Path, name: str) -> Figures | N
         heights = [value / factor for value in values]
         axes.barh(range(len(shown)), heights, left=left, height=0.62, color=colour, label=party, ec=PAPER, lw=0.6)
         left = [a + b for a, b in zip(left, heights, strict=True)]
-    axes.set_yticks(range(len(shown)), ["undefended" if row.baseline else stacked(row.spec, 34) for row in shown])
+    axes.set_yticks(range(len(shown)), [titles(shown, 34)[row.defense] for row in shown])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"{unit} sent in an epoch   (← better)")

@@ -251,6 +251,23 @@ def test_what_runs_off_ends_the_training_and_keeps_the_last_finite_figures(image
     assert sum(trained.scores) == pytest.approx(1, abs=1e-5)
 
 
+class Loud(Foul):
+    """Says what overflows when it is asked for a prediction of one sample that nobody else has."""
+
+    def predict(self, features):
+        return self.honest.predict(features) + torch.where(features[:, :1] > 1, torch.inf, 0.0)
+
+
+def test_predictions_that_overflow_end_it_too(images, labels):
+    parties = collaboration(images, labels)
+    parties.parties["b"] = Loud(parties.honest["b"], lambda h: h)
+    test = Aligned.split(images, labels, PLACES)
+    loud = Aligned({**test.features, "b": test.features["b"] + 2}, labels)
+    trained = vertical.train(parties, test, loud, 0)
+    assert trained.diverged
+    assert trained.scores == trained.curve == []
+
+
 def test_a_training_is_reproducible_and_ends_better_than_it_began(images, labels):
     test = Aligned.split(images, (images.flatten(1).sum(1) > 6).long(), PLACES)
     curves = []

@@ -365,3 +365,27 @@ def test_the_latest_play_of_a_cell_counts():
     late = record(WHERE, "none", "strong", attacked=learned(0.9, 0.7), provenance={"day": 1})
     for order in ([early, late], [late, early]):
         assert rows(order)["none"].backdoor.figures.success.mean == 0.7
+
+
+def test_an_attack_that_leaves_the_training_as_it_is_stands_beside_the_worst_that_is_planted():
+    records = hand()
+    for seed in (0, 1):
+        for defense, honest in (("none", learned(0.9 - 0.1 * seed, 0.02)), ("noise", learned(0.85 - 0.1 * seed, 0.04))):
+            asleep = honest.model_copy(update={"triggered": learned(0.5, 0.99).triggered})
+            changed = {} if defense == "none" else {"cost": cost(WHERE, down=250.0, seconds=2.0)}
+            records.append(record(WHERE, defense, "asleep", seed, attacked=asleep, honest=honest, **changed))
+    found = rows(records)["noise"]
+    assert (found.backdoor.attack, found.backdoor.figures.dormant) == ("asleep", True)
+    assert found.backdoor.figures.success.mean == pytest.approx(0.99)
+    assert (found.planted.attack, found.planted.figures.dormant) == ("strong", False)
+    assert found.planted.figures.success.mean == pytest.approx(0.4)
+
+
+def test_one_seed_with_another_training_is_enough_to_be_planted():
+    records = hand()
+    for seed in (0, 1):
+        honest = learned(0.9 - 0.1 * seed, 0.02)
+        attacked = honest if seed else learned(0.5, 0.9)
+        records.append(record(WHERE, "none", "asleep", seed, attacked=attacked, honest=honest))
+    (result,) = [one for one in rows(records)["none"].backdoors if one.attack == "asleep"]
+    assert not result.figures.dormant

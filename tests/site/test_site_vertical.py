@@ -232,7 +232,7 @@ class TestFigures:
 
     def test_learning_has_a_panel_a_defense_and_names_its_attack(self, site):
         text = self.drawing(site, "learning")
-        for needle in (">undefended<", "gaussian[variance=0.1]", "under replacement[gamma=10]", "main task, honest"):
+        for needle in (">undefended<", "variance=0.1", "under replacement[gamma=10]", "main task, honest"):
             assert needle in text
         assert text.count("under replacement[gamma=10]") == 6
         assert text.count(">epoch<") == 3

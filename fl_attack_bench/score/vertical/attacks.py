@@ -81,6 +81,7 @@ def _backdoored(results: Mapping[int, VerticalResult], honest: Mapping[int, Vert
         difference=mean(apart) if apart else None,
         scores=mean_scores(triggered),
         diverged=sum(one.diverged for one in learned.values()),
+        dormant=all(seed in honest and one.losses == honest[seed].losses for seed, one in learned.items()),
     )
 
 

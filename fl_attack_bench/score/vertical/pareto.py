@@ -9,7 +9,8 @@ SHARE_TOLERANCE = 0.01  # of backdoor success and labels inferred: one point
 def dominates(a: VerticalRow, b: VerticalRow) -> bool:
     """Whether ``a`` is at least as good as ``b`` on every measure and better on one. Both rows must compete.
 
-    Measures: backdoor success (down) and labels inferred (down) within a point, the features' MSE (up) within 1%, each
+    Measures: backdoor success (down), of all attacks and of those planted in the training, and labels inferred (down)
+    within a point, the features' MSE (up) within 1%, each
     where an attack of its kind counts on the task; honest accuracy (up) within 0.1 points; bytes an epoch (down),
     exactly. Equality within a tolerance is treated as on the horizontal track.
     """
@@ -22,8 +23,9 @@ def dominates(a: VerticalRow, b: VerticalRow) -> bool:
 def _levels(row: VerticalRow) -> list[float]:
     """The measured figures in units of their tolerances, all higher for better; competing rows have the same ones."""
     found = [row.utility.accuracy / ACCURACY_TOLERANCE] if row.utility else []
-    if row.backdoor:
-        found.append(-row.backdoor.figures.success.mean / SHARE_TOLERANCE)
+    for backdoor in (row.backdoor, row.planted or row.backdoor):
+        if backdoor:
+            found.append(-backdoor.figures.success.mean / SHARE_TOLERANCE)
     if row.labels:
         found.append(-row.labels.figures.accuracy.mean / SHARE_TOLERANCE)
     if row.features:

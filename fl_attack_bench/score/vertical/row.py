@@ -24,6 +24,8 @@ class Backdoored:
         difference: mean of (under attack - honest) over the seeds that hold both; None where none does.
         scores: mean predicted probability of each class over the triggered samples, mean over seeds.
         diverged: seeds on which the training ran off.
+        dormant: whether every training was the honest one's, as its test losses tell: the party departs from the
+            protocol only when a triggered sample is to be predicted, and no look at the training can tell.
     """
 
     success: Spread
@@ -31,6 +33,7 @@ class Backdoored:
     difference: float | None
     scores: tuple[float, ...]
     diverged: int
+    dormant: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,12 @@ class VerticalRow(BoardRow):
     def backdoor(self) -> AttackResult[Backdoored] | None:
         """Of the attacks that count, the one with the highest success; None where none counts."""
         return max((one for one in self.backdoors if one.passed), key=lambda a: a.figures.success.mean, default=None)
+
+    @property
+    def planted(self) -> AttackResult[Backdoored] | None:
+        """The same among those that are planted in the training, so that the networks themselves carry the backdoor."""
+        found = (one for one in self.backdoors if one.passed and not one.figures.dormant)
+        return max(found, key=lambda one: one.figures.success.mean, default=None)
 
     @property
     def labels(self) -> AttackResult[Inferred] | None:
