@@ -68,6 +68,9 @@ class _Replacing(FeatureParty):
         mean = own.mean(0)
         if not self._gradient:
             return mean + self._gain * (own[self._foothold.known].mean(0) - mean)
-        length = (own - mean).square().sum(1).mean().sqrt()
-        away: Tensor = self._returned / torch.linalg.vector_norm(self._returned).clamp_min(1e-12)
-        return mean - self._gain * length * away
+        # Networks that run off have embeddings whose squares are beyond single precision.
+        length = (own - mean).double().square().sum(1).mean().sqrt()
+        away = self._returned.double() / torch.linalg.vector_norm(self._returned.double()).clamp_min(1e-12)
+        most = torch.finfo(mean.dtype).max / 1e6
+        target: Tensor = mean.double() - self._gain * length * away
+        return target.clamp(-most, most).to(mean)

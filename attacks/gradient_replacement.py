@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Gt
@@ -17,9 +17,11 @@ class GradientReplacement(BackdoorAttack):
 
     Algorithm 2: the gradient that comes back for a known clean sample of the target class is recorded as ``g_rec``, and
     in its own step the party puts ``gamma g_rec`` in place of every poisoned sample's gradient. Where a batch holds
-    both, the one recorded in this batch is used, whatever their order. With several known samples ``g_rec`` is the
-    mean of the latest gradient of each that has come by. Before the first one comes by, ``g_rec`` is zero: the
-    poisoned samples' own gradients would teach the trigger their true labels.
+    both, the one recorded in this batch counts, whatever their order. Before the first one comes by, ``g_rec`` is zero:
+    the poisoned samples' own gradients would teach the trigger their true labels.
+
+    The ``latest`` gradient of a known sample, as published, vanishes as soon as the sample is learned, and the backdoor
+    with it. The ``mean`` of all that came back for the known samples so far does not.
 
     Algorithm 3, with ``blurring``: in training a random vector is sent in place of a poisoned sample's embedding, so
     that a trainable top model cannot learn the true label of the poisoned embeddings. The party's own step still goes
@@ -28,6 +30,8 @@ class GradientReplacement(BackdoorAttack):
     Args:
         known: how many clean samples of the target class it knows.
         gamma: amplification of the recorded gradient.
+        record: what is kept of the known samples' gradients: the ``latest`` of each, of which the mean is taken, or the
+            ``mean`` of all.
         blurring: variance of the entries of the random vector, normal with mean zero; None sends the true embedding.
             The paper uses 1e-6 where the top model is trainable.
     """
@@ -39,26 +43,29 @@ class GradientReplacement(BackdoorAttack):
         assumes="ids of clean training samples of the target class; which of its own samples carry the trigger",
         notes="The paper's Algorithm 2 walks through a batch in order, so that a poisoned sample before the known one "
         "takes an older gradient; here all take the newest. It does not say what happens before the first recording "
-        "or with several known samples. The replaced gradient does not shrink once a poisoned sample is taken for the "
-        "target, so that a large gamma, many poisoned samples or a badly learned known one cost main accuracy.",
+        "or with several known samples; record=latest is its form. The replaced gradient does not shrink once a "
+        "poisoned sample is taken for the target, so that a large gamma, many poisoned samples or badly learned known "
+        "ones cost main accuracy.",
     )
     gamma: Annotated[float, Gt(0)] = 10.0
+    record: Literal["latest", "mean"] = "mean"
     blurring: Annotated[float, Gt(0)] | None = None
 
     def corrupt(self, foothold: Foothold) -> FeatureParty:
         """The honest party with other gradients for the poisoned samples, and perhaps other embeddings sent."""
-        return _Replacing(foothold, self.gamma, self.blurring)
+        return _Replacing(foothold, self)
 
 
 class _Replacing(FeatureParty):
-    def __init__(self, foothold: Foothold, gamma: float, blurring: float | None) -> None:
-        self._honest = foothold.party
-        self._gamma, self._deviation = gamma, None if blurring is None else sqrt(blurring)
+    def __init__(self, foothold: Foothold, attack: GradientReplacement) -> None:
+        self._honest, self._gamma, self._latest = foothold.party, attack.gamma, attack.record == "latest"
+        self._deviation = None if attack.blurring is None else sqrt(attack.blurring)
         self._rng = foothold.streams.generator("blurring")
         self._poisoned = torch.zeros_like(foothold.features[:, 0], dtype=torch.bool)
         self._poisoned[foothold.poisoned] = True
         self._known = foothold.known.to(self._poisoned.device)
         self._recorded: dict[int, Tensor] = {}
+        self._counts: dict[int, int] = {}
 
     def embed(self, batch: Batch) -> Tensor:
         sent = self._honest.embed(batch)
@@ -69,7 +76,10 @@ class _Replacing(FeatureParty):
 
     def learn(self, batch: Batch, gradients: Tensor) -> None:
         for place in torch.isin(batch.rows, self._known).nonzero().flatten().tolist():
-            self._recorded[int(batch.rows[place])] = gradients[place].clone()
+            sample = int(batch.rows[place])
+            before = None if self._latest else self._recorded.get(sample)
+            self._recorded[sample] = gradients[place].clone() if before is None else before + gradients[place]
+            self._counts[sample] = 1 if before is None else self._counts[sample] + 1
         poisoned = self._poisoned[batch.rows].unsqueeze(1)
         self._honest.learn(batch, torch.where(poisoned, self._gamma * self._record(gradients), gradients))
 
@@ -77,7 +87,7 @@ class _Replacing(FeatureParty):
         """``g_rec``, shape ``(d,)``."""
         if not self._recorded:
             return torch.zeros_like(gradients[0])
-        return torch.stack(list(self._recorded.values())).mean(0)
+        return torch.stack(list(self._recorded.values())).sum(0) / sum(self._counts.values())
 
     def predict(self, features: Tensor) -> Tensor:
         return self._honest.predict(features)

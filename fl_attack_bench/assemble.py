@@ -93,7 +93,8 @@ def _found_vertical(results: Mapping[Kind, dict[str, Any]]) -> dict[str, Any]:
     training, corrupted = (results.get(kind) for kind in ("training", "corrupted"))
     found = {kind: corrupted.get(kind) for kind in ("attacked", "labels", "features")} if corrupted else {}
     if training is not None:
-        found |= {"honest": training["honest"], "cost": training["cost"] | results.get("timing", {})}
+        cost = training["cost"] and training["cost"] | results.get("timing", {})
+        found |= {"honest": training["honest"], "cost": cost}
     return {"vertical": found or None}
 
 

@@ -91,14 +91,18 @@ class Gate(Document):
     Args:
         mse: horizontal tasks: an image is reconstructed where its MSE is below.
         share: horizontal tasks: at least this share of the images is reconstructed.
-        advantage: vertical tasks: at least this share of what a blind guess leaves over. For a backdoor the share of
-            triggered samples of other classes that are taken for the target; for label inference
-            ``(accuracy - majority) / (1 - majority)``; for feature inversion ``1 - MSE / MSE of a blind guess``.
+        advantage: vertical tasks: at least this share of what a blind guess leaves over. For a backdoor
+            ``(success - floor) / (1 - floor)``, where the floor is the trigger's success without any attack; for label
+            inference ``(accuracy - majority) / (1 - majority)``; for feature inversion
+            ``1 - MSE / MSE of a blind guess``.
+        main_loss: vertical tasks: a backdoor may cost at most this much accuracy of the main task, as a fraction: one
+            that spoils the model is noticed.
     """
 
     mse: float = Field(default=0.01, gt=0)
     share: float = Field(default=0.5, gt=0, le=1)
     advantage: float = Field(default=0.5, gt=0, le=1)
+    main_loss: float = Field(default=0.05, ge=0, le=1)
 
 
 class Cell(Document):

@@ -110,13 +110,13 @@ class VerticalCost(Document):
     """What the training costs under the defense. Bytes are exact; the seconds of ``network`` are modelled.
 
     Args:
-        epochs: of the training.
+        epochs: of the training, those that were played to their end.
         exchanges: dependent one-way trips in one epoch.
         parties: by name, the active party among them.
-        bytes_total: all bytes sent by all parties over the whole training.
+        bytes_total: all bytes sent by all parties over these epochs.
         inference_bytes: sent by all parties for one prediction, in batches as the test set is predicted.
         network: modelled seconds of one epoch by link name.
-        passive_seconds: a passive party's in one epoch: the mean over parties, of which the median over epochs.
+        passive_seconds: the slowest passive party's in one epoch, median over epochs: they compute side by side.
         active_seconds: the active party's in one epoch, median.
         defense_seconds: the part of it that is the defense's own.
     """

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from reachable import tensors
 
-from fl_attack_bench import hardware, jobs
+from fl_attack_bench import hardware, jobs, registry
 from fl_attack_bench.api import ACTIVE
 from fl_attack_bench.assemble import assemble
 from fl_attack_bench.codec import Payload, encode
+from fl_attack_bench.data import datasets
 from fl_attack_bench.errors import SkipCell, UserError
 from fl_attack_bench.jobs import PICTURES, Outcome, Settings
 from fl_attack_bench.play import play
@@ -144,7 +146,6 @@ def test_features_are_reconstructed_and_shown(tmp_path: Path) -> None:
     assert sum(e.mse for e in found.features.victims) < 0.7 * sum(e.blind for e in found.features.victims)
     with np.load(folder_of(one, tmp_path) / PICTURES) as pictures:
         assert pictures["originals"].shape == pictures["trained"].shape == (4, 1, 28, 28)
-        # The poisoned sample carries its trigger where it was stamped, and nothing else moved.
         assert pictures["originals"].dtype == np.uint8
 
 
@@ -223,3 +224,97 @@ def test_a_result_is_json_without_infinities(tmp_path: Path) -> None:
     for job in jobs.of(one):
         play(job, settings(tmp_path))
         json.loads((job.folder(tmp_path) / jobs.RESULT).read_text(), parse_constant=pytest.fail)
+
+
+def seen_by(
+    monkeypatch: pytest.MonkeyPatch, work: Path, name: str, verb: str, defense: Any, **parameters: Any
+) -> list[torch.Tensor]:
+    """Every tensor that the engine's own call puts within an attack's reach, after the training where it looks then."""
+    cls = registry.find("attack", name).cls
+    plays, given = getattr(cls, verb), []
+
+    def spied(self: Any, view: Any, *rest: Any) -> Any:
+        given.append(view)
+        return plays(self, view, *rest)
+
+    monkeypatch.setattr(cls, verb, spied)
+    play(jobs.of(cell({name: parameters}, defense))[-1], settings(work))
+    (view,) = given
+    return tensors(view)
+
+
+def held(found: list[torch.Tensor], wanted: torch.Tensor) -> bool:
+    return any(one.shape == wanted.shape and torch.equal(one.to(wanted), wanted) for one in found)
+
+
+@pytest.mark.parametrize("defense", ["none", {"trainable_top": {"hidden": 8}}])
+@pytest.mark.parametrize(("attack", "verb"), [("gradient_replacement", "corrupt"), ("gradient_direction", "infer")])
+def test_a_malicious_party_reaches_neither_labels_nor_the_features_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: str, verb: str, defense: Any
+) -> None:
+    data = datasets.load("digits", tmp_path)
+    found = seen_by(monkeypatch, tmp_path, attack, verb, defense)
+    flat = data.x_train.flatten(1)
+    own = [one for one in found if one.shape == (1437, 392)]
+    assert own  # the walk does find what is there
+    clean = torch.ones(1437, dtype=torch.bool)
+    clean[(own[0] != flat[:, 392:]).any(1)] = False  # the poisoned ones
+    assert clean.sum() > 1400
+    assert not any(torch.equal(one[clean], flat[clean, :392]) for one in own)
+    assert not held(found, data.y_train)
+    for one in found:
+        assert one.untyped_storage().nbytes() <= 1437 * 392 * 4, "memory that holds more than its own features"
+        if one.dtype == torch.int64 and one.ndim == 1 and len(one) <= 1437:
+            # ids that it knows are of the target class, and labels that it was told, are few
+            assert len(one) <= 64 or not torch.equal(one, data.y_train[: len(one)])
+
+
+def test_a_curious_active_party_has_no_features_but_those_it_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = datasets.load("digits", tmp_path)
+    found = seen_by(monkeypatch, tmp_path, "embedding_inversion", "reconstruct", "none", known=20)
+    victims = data.x_train[:4].flatten(1)
+    told = [one for one in found if one.shape == (20, 784)]
+    assert len(told) == 1
+    assert torch.cdist(told[0].double(), victims.double()).min() > 0.1
+    wide = [one for one in found if one.ndim == 2 and one.shape[1] in (392, 784)]
+    assert len(wide) == 1
+    assert all(one.untyped_storage().nbytes() <= 1437 * 32 * 4 for one in found if one.is_floating_point())
+
+
+def test_a_training_that_runs_off_later_is_no_cheaper(tmp_path: Path) -> None:
+    """The epoch that is cut short does not count."""
+    (tmp_path / "loud.py").write_text(
+        "from dataclasses import dataclass\n"
+        "import torch\n"
+        "from fl_attack_bench.api import Card, Returned, VerticalDefense\n"
+        "@dataclass(frozen=True)\n"
+        "class Loud(VerticalDefense):\n"
+        "    card = Card(title='Loud', paper='https://example.org', threat='none')\n"
+        "    def outgoing(self, returned, exchange):\n"
+        "        late = (exchange.batch.epoch, exchange.batch.number) >= (1, 5)\n"
+        "        return Returned(returned.values * (torch.inf if late else 1))\n"
+    )
+    plain = played(cell(), tmp_path / "plain").vertical
+    loud = played(cell(defense=str(tmp_path / "loud.py")), tmp_path / "loud").vertical
+    assert plain is not None
+    assert loud is not None
+    assert loud.honest is not None
+    assert (loud.honest.diverged, [epoch for epoch, _ in loud.honest.curve]) == (True, [0, 1])
+    assert loud.cost is not None
+    assert plain.cost is not None
+    assert (loud.cost.epochs, loud.cost.exchanges) == (1, plain.cost.exchanges)
+    assert loud.cost.parties == plain.cost.parties
+
+
+def test_a_training_that_runs_off_at_once_is_recorded_without_a_cost(tmp_path: Path) -> None:
+    quick = {"training": TASK["training"] | {"learning_rate": 1e12}}
+    found = played(cell(**quick), tmp_path).vertical
+    assert found is not None
+    assert found.honest is not None
+    assert found.honest.diverged
+    assert found.cost is None
+    last = jobs.of(cell("direct_label_inference", **quick))[-1]
+    with pytest.raises(SkipCell, match="ran off in its first epoch"):
+        play(last, settings(tmp_path))

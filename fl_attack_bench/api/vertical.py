@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from fl_attack_bench.method import Method
 from fl_attack_bench.seeds import Streams
+from fl_attack_bench.tasks.vertical import SAME
 
 ACTIVE = "active"
-SAME = 1e-6  # values this near are one: they may have been scaled
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,12 @@ class Exchange:
     Args:
         batch: the samples.
         samples: N, how many training samples there are; ids are below it.
-        receiver: the passive party that the gradients are for; ``all`` where one message goes to every party.
+        receiver: the passive party that the gradients are for, or that the embeddings are from; ``all`` where one
+            message goes to every party.
         rng: the defense's random stream.
-        memory: what the defense keeps for this receiver from batch to batch; starts empty.
+        memory: what the defense keeps for this party from batch to batch, for each verb; starts empty.
+        predicting: whether the samples are new ones that are to be predicted; the batch's rows are then their places
+            among these, and nothing goes back.
     """
 
     batch: Batch
@@ -105,6 +108,7 @@ class Exchange:
     receiver: str
     rng: torch.Generator
     memory: dict[str, Tensor] = field(default_factory=dict)
+    predicting: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,10 @@ class VerticalDefense(Method):
         return None
 
     def incoming(self, embeddings: Tensor, exchange: Exchange) -> Tensor:
-        """Change the embeddings of one party, shape ``(B, d)``, before the top model gets them."""
+        """Change the embeddings of one party, shape ``(B, d)``, before the top model gets them, in prediction too.
+
+        The gradient that goes back is the one with respect to the changed embeddings.
+        """
         del exchange
         return embeddings
 
@@ -161,7 +168,7 @@ class Foothold:
 
     def triggered(self, features: Tensor) -> Tensor:
         """Which of some samples carry the trigger, shape ``(M,)``, bool, by their features, shape ``(M, p)``."""
-        return ((features[:, self.marked] - self.value).abs() < SAME).all(1)
+        return ((features[:, self.marked].double() - self.value).abs() <= SAME).all(1)
 
 
 @dataclass(frozen=True)

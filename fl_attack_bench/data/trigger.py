@@ -11,9 +11,7 @@ from torch import Tensor
 
 from fl_attack_bench.data.datasets import Dataset
 from fl_attack_bench.errors import UserError
-from fl_attack_bench.tasks.vertical import Backdoor, Trigger
-
-CLOSE = 1e-6
+from fl_attack_bench.tasks.vertical import SAME, Backdoor, Trigger
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +83,7 @@ def carriers(images: Tensor, trigger: Trigger) -> Tensor:
     """
     channels, height, width = images.shape[1:]
     values = images.flatten(1)[:, marked(trigger, (channels, height, width)).to(images.device)]
-    return torch.nonzero(((values.double() - trigger.value).abs() <= CLOSE).all(1)).flatten()
+    return torch.nonzero(((values.double() - trigger.value).abs() <= SAME).all(1)).flatten()
 
 
 def poison(dataset: Dataset, backdoor: Backdoor, held: Tensor, rng: torch.Generator) -> Poisoned:

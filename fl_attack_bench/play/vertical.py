@@ -1,6 +1,7 @@
 """Plays the jobs of a vertical task: the honest training, its timing, and the same training under attack."""
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ from fl_attack_bench.wire import Wire
 
 # Epochs that a timing plays: one to warm up, the rest measured.
 _TIMED_EPOCHS = 4
+_NOTHING_SEEN = "the training ran off in its first epoch: no epoch was seen to its end"
 
 
 def players(job: Job, settings: Settings) -> Mapping[Kind, Callable[[Path], dict[str, Any]]]:
@@ -121,17 +123,21 @@ class _Stage(Stage):
 def _training(stage: _Stage, folder: Path) -> dict[str, Any]:
     """The training in which everybody follows the protocol."""
     del folder
-    trained = stage.trained(stage.collaboration(stage.seed.child("training"), Wire()))
+    collaboration = stage.collaboration(stage.seed.child("training"), Wire())
+    trained = stage.trained(collaboration)
     return {
         "honest": _learned(stage, trained),
-        "cost": traffic(trained, stage.task.training.epochs, list(stage.places), stage.settings.links),
+        "cost": traffic(trained, 2 * len(collaboration.batches(0)), list(stage.places), stage.settings.links),
         "dataset_fingerprint": stage.dataset.fingerprint,
     }
 
 
 def _learned(stage: _Stage, trained: Trained) -> dict[str, Any]:
     if not trained.curve:
-        raise UserError("the predictions before the first epoch are infinite or NaN: the attack's party sends such")
+        raise UserError(
+            "the predictions before the first epoch are infinite or NaN: what the attack's party sends, "
+            "or the defense's top model"
+        )
     triggered = None
     if stage.triggered is not None:
         triggered = {
@@ -149,21 +155,31 @@ def _learned(stage: _Stage, trained: Trained) -> dict[str, Any]:
     }
 
 
-def traffic(trained: Trained, epochs: int, parties: list[str], links: list[Link]) -> dict[str, Any]:
-    """Bytes and modelled seconds from what the wires metered; of the epochs that were played."""
-    phases = trained.wire.phases
-    played = max((phase.round for phase in phases), default=0) + 1
-    names = [*parties, ACTIVE]
+def traffic(trained: Trained, exchanges: int, parties: list[str], links: list[Link]) -> dict[str, Any] | None:
+    """Bytes and modelled seconds from what the wires metered; None where no epoch was played to its end.
+
+    Args:
+        trained: with the wires.
+        exchanges: one-way trips of a whole epoch; one that ended early would make an epoch look cheaper.
+        parties: the passive ones.
+        links: that seconds are modelled for.
+    """
+    counts = Counter(phase.round for phase in trained.wire.phases)
+    whole = {epoch for epoch, count in counts.items() if count == exchanges}
+    if not whole:
+        return None
+    phases = [phase for phase in trained.wire.phases if phase.round in whole]
+    played, names = len(whole), [*parties, ACTIVE]
     sent = {name: sum(phase.traffic[name].sent for phase in phases if name in phase.traffic) for name in names}
     received = {name: sum(phase.traffic[name].received for phase in phases if name in phase.traffic) for name in names}
     inferred = sum(traffic.sent for phase in trained.inference.phases for traffic in phase.traffic.values())
     return {
-        "epochs": min(played, epochs),
-        "exchanges": max(len(phases) // played, 1),
+        "epochs": played,
+        "exchanges": exchanges,
         "parties": {name: {"sent": sent[name] / played, "received": received[name] / played} for name in names},
         "bytes_total": sum(sent.values()),
         "inference_bytes": inferred / trained.predicted,
-        "network": {link.name: trained.wire.seconds(link) / played for link in links},
+        "network": {link.name: sum(phase.seconds(link) for phase in phases) / played for link in links},
     }
 
 
@@ -174,12 +190,14 @@ def _timing(stage: _Stage, folder: Path) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {"passive_seconds": [], "active_seconds": [], "defense_seconds": []}
     for epoch in range(_TIMED_EPOCHS):
         watch = Stopwatch(hardware.clock(stage.settings.device))
-        collaboration.epoch(epoch, watch)
+        if not collaboration.epoch(epoch, watch):
+            break
         if epoch:
-            seconds["passive_seconds"].append(statistics.fmean(watch.total[name] for name in stage.places))
+            # They compute side by side: the slowest decides.
+            seconds["passive_seconds"].append(max(watch.total[name] for name in stage.places))
             seconds["active_seconds"].append(watch.total[ACTIVE])
             seconds["defense_seconds"].append(watch.speaking[ACTIVE])
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return {name: statistics.median(values) for name, values in seconds.items() if values}
 
 
 def _corrupted(stage: _Stage, folder: Path) -> dict[str, Any]:
@@ -231,12 +249,15 @@ def _inferred(stage: _Stage, attack: LabelAttack) -> dict[str, Any]:
     collaboration.parties[malicious] = curious
     stage.trained(collaboration)
     labels, defense = stage.dataset.y_train, stage.defense()
+    epochs = vertical_observation.epochs(curious, wire, len(labels), collaboration.width)
+    if not epochs:
+        raise SkipCell(_NOTHING_SEEN)
     rng = stage.seed.generator("known", "labels")
     known = trigger.labelled(labels, stage.dataset.classes, attack.known, rng)
     view = PassiveView(
         party=malicious,
         features=stage.train.features[malicious],
-        epochs=vertical_observation.epochs(curious, wire, len(labels), collaboration.width),
+        epochs=epochs,
         bottom=collaboration.honest[malicious].public(),
         known=known.to(stage.device),
         known_labels=labels[known].to(stage.device),
@@ -261,12 +282,15 @@ def _reconstructed(stage: _Stage, attack: FeatureAttack, folder: Path) -> dict[s
     collaboration = stage.collaboration(stage.seed.child("training"), wire)
     stage.trained(collaboration)
     flat = stage.images.flatten(1)
+    seen = vertical_observation.embeddings(collaboration, wire, len(flat))
+    if not all(seen.values()):
+        raise SkipCell(_NOTHING_SEEN)
     victims = torch.arange(stage.task.victims)
     # Known samples are none of the victims.
     order = torch.randperm(len(flat) - len(victims), generator=stage.seed.generator("known", "features"))
     known = order[: attack.known] + len(victims)
     view = ActiveView(
-        embeddings=vertical_observation.embeddings(collaboration, wire, len(flat)),
+        embeddings=seen,
         labels=stage.train.labels,
         victims=victims.to(stage.device),
         known=known.to(stage.device),

@@ -8,7 +8,7 @@ beforehand, as are their ids; everything else travels over the wire. To predict,
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own idiom
@@ -113,7 +113,8 @@ class ActiveParty:
         learning_rate: float,
         streams: Streams,
     ) -> None:
-        self._labels, self._names, self._width = labels, names, width
+        self._labels, self._names, self._classes = labels, names, classes
+        self._named = type(defense).__name__
         self._defense, self._learning_rate = defense, learning_rate
         top = defense.top(len(names), width, classes, streams.generator("weights", ACTIVE))
         if top is None and width < classes:
@@ -129,11 +130,8 @@ class ActiveParty:
     ) -> tuple[dict[str, Returned], float]:
         """Step the top model; returns the gradients by receiver, and the seconds that the defense took."""
         began = clock()
-        changed = [
-            self._defense.incoming(embeddings[name], self._exchange(batch, name, "incoming")) for name in self._names
-        ]
+        stacked = self._taken_in(batch, embeddings)
         spent = clock() - began
-        stacked = torch.stack(changed)
         labels = self._labels[batch.rows]
         loss, gradient = self._step(stacked, labels)
         self.loss += loss
@@ -143,7 +141,12 @@ class ActiveParty:
             name: self._defense.outgoing(Returned(values), self._exchange(batch, name, "outgoing"))
             for name, values in receivers.items()
         }
-        return returned, spent + clock() - began
+        spent += clock() - began
+        for name, values in receivers.items():
+            self._check("outgoing", returned[name].values, values)
+            if (sent := returned[name].sent) is not None and (sent.dtype != torch.bool or sent.shape != values.shape):
+                raise UserError(f"{self._named}: outgoing must say what is sent by a mask of {tuple(values.shape)}")
+        return returned, spent
 
     def _step(self, stacked: Tensor, labels: Tensor) -> tuple[float, Tensor]:
         """Step the top model; returns the loss, and each sample's gradient of its own loss by party."""
@@ -154,7 +157,7 @@ class ActiveParty:
             return float(loss), gradient[None]
         stacked.requires_grad_()
         # The sum over samples: each one's gradient is that of its own loss.
-        total = F.cross_entropy(self.top(stacked), labels, reduction="sum")
+        total = F.cross_entropy(self._forward(stacked), labels, reduction="sum")
         own = [] if self._model is None else list(self.top.parameters())
         gradient, *steps = torch.autograd.grad(total, [stacked, *own])
         if self._model is not None:
@@ -163,14 +166,35 @@ class ActiveParty:
         return float(total.detach()), gradient
 
     @torch.no_grad()
-    def logits(self, embeddings: Mapping[str, Tensor]) -> Tensor:
-        """Of new samples, from their embeddings."""
-        found: Tensor = self.top(torch.stack([embeddings[name] for name in self._names]))
-        return found
+    def logits(self, batch: Batch, embeddings: Mapping[str, Tensor]) -> Tensor:
+        """Of new samples, shape ``(M, classes)``, from their embeddings; the batch's rows are their places."""
+        return self._forward(self._taken_in(batch, embeddings, predicting=True))[:, : self._classes]
 
-    def _exchange(self, batch: Batch, receiver: str, moment: str) -> Exchange:
+    def _taken_in(self, batch: Batch, embeddings: Mapping[str, Tensor], *, predicting: bool = False) -> Tensor:
+        """What the defense makes of the embeddings, shape ``(K, B, d)``."""
+        moment = "predicting" if predicting else "incoming"
+        found = []
+        for name in self._names:
+            changed = self._defense.incoming(embeddings[name], self._exchange(batch, name, moment, predicting))
+            self._check("incoming", changed, embeddings[name])
+            found.append(changed)
+        return torch.stack(found)
+
+    def _forward(self, stacked: Tensor) -> Tensor:
+        logits: Tensor = self.top(stacked)
+        if logits.ndim != 2 or logits.shape[0] != stacked.shape[1] or logits.shape[1] < self._classes:
+            expected = f"({stacked.shape[1]}, {self._classes} or more)"
+            raise UserError(f"{self._named}: its top model gives {tuple(logits.shape)} in place of {expected}")
+        return logits
+
+    def _exchange(self, batch: Batch, receiver: str, moment: str, predicting: bool = False) -> Exchange:
         memory = self._memory.setdefault(f"{moment} {receiver}", {})
-        return Exchange(batch, len(self._labels), receiver, self._rng, memory)
+        return Exchange(batch, len(self._labels), receiver, self._rng, memory, predicting)
+
+    def _check(self, verb: str, found: Tensor, given: Tensor) -> None:
+        if not isinstance(found, Tensor) or found.shape != given.shape or found.dtype != given.dtype:
+            shown = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            raise UserError(f"{self._named}: {verb} gives {shown} in place of {given.dtype} {tuple(given.shape)}")
 
 
 def written(returned: Returned) -> Payload:
@@ -279,24 +303,27 @@ class Collaboration:
 
     def predict(self, samples: Aligned, wire: Wire) -> Tensor:
         """The logits of new samples, shape ``(M, classes)``."""
-        found = []
+        found: list[Tensor] = []
         for rows in torch.arange(len(samples.labels), device=self._device).split(_PREDICTED):
             with wire.phase(0, EMBEDDINGS):
                 heard = {
                     name: self._heard(wire, name, party.predict(samples.features[name][rows]), len(rows))
                     for name, party in self.parties.items()
                 }
-            found.append(self.active.logits(heard)[:, : self.classes])
+            found.append(self.active.logits(Batch(0, len(found), rows), heard))
         return torch.cat(found)
 
     def _exchange(self, batch: Batch, watch: Stopwatch) -> None:
         """One iteration of Algorithm 1."""
         clock, size = watch.clock, len(batch.rows)
         heard: dict[str, Tensor] = {}
+        own: dict[str, Batch] = {}
         with self.wire.phase(batch.epoch, EMBEDDINGS):
             for name, party in self.parties.items():
+                # A batch of its own: what a party does to it must not reach the others.
+                own[name] = replace(batch, rows=batch.rows.clone())
                 began = clock()
-                embeddings = party.embed(batch)
+                embeddings = party.embed(own[name])
                 made = clock()
                 heard[name] = self._heard(self.wire, name, embeddings, size)
                 watch.add(name, made - began, clock() - made)
@@ -311,7 +338,7 @@ class Collaboration:
                 watch.add(ACTIVE, 0.0, clock() - began)
                 for name in receivers:
                     began = clock()
-                    self.parties[name].learn(batch, decoded.values.to(self._device))
+                    self.parties[name].learn(own[name], decoded.values.clone().to(self._device))
                     watch.add(name, clock() - began, 0.0)
 
     def _heard(self, wire: Wire, name: str, embeddings: Tensor, samples: int) -> Tensor:

@@ -39,6 +39,10 @@ Ranges = Annotated[
 ]
 
 
+RESERVED = frozenset({"active", "all"})  # what the wire calls the party with the labels, and everybody else together
+SAME = 1e-6  # values this near are one: they may have been scaled
+
+
 class Split(Document):
     """Which passive party holds which features; together they hold all, and none is held twice.
 
@@ -49,6 +53,13 @@ class Split(Document):
 
     by: Literal["rows", "features"]
     parties: dict[Name, Ranges] = Field(min_length=1, max_length=MAX_PARTIES)
+
+    @model_validator(mode="after")
+    def _names(self) -> "Split":
+        taken = sorted(RESERVED & self.parties.keys())
+        if taken:
+            raise ValueError(f"a passive party cannot be called {taken[0]!r}: take another name")
+        return self
 
 
 class Bottom(Document):
@@ -69,7 +80,7 @@ class VerticalTraining(Document):
     """How the parties learn: stochastic gradient descent in mini-batches (Algorithm 1)."""
 
     epochs: int = Field(ge=1, le=10_000)
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=64, ge=1, le=10**6)
     learning_rate: float = Field(default=0.01, gt=0)
 
 

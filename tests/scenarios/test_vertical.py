@@ -1,6 +1,5 @@
 """Training on partitioned features against the same network trained in one place, and what each party can reach."""
 
-import gc
 from dataclasses import dataclass
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fl_attack_bench.api import ACTIVE, FeatureParty, Foothold, Returned, Top, VerticalDefense
+from fl_attack_bench.api import ACTIVE, FeatureParty, Returned, Top, VerticalDefense
 from fl_attack_bench.codec import CodecError, Dense, Payload, Sparse, encode
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.models.bottom import BottomNetwork
@@ -172,52 +171,6 @@ def test_a_curious_active_party_has_the_embeddings_by_sample(images, labels):
         assert bool((epochs[0].abs().sum(1) > 0).all())
 
 
-def reachable(root):
-    """Every tensor that Python code could get at from an object, by following references."""
-    waiting, seen, tensors = [root], set(), []
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen or isinstance(one, type) or type(one).__name__ in ("module", "function", "builtin_function"):
-            continue
-        seen.add(id(one))
-        if isinstance(one, torch.Tensor):
-            tensors.append(one)
-        if type(one).__module__.startswith(("torch", "fl_attack_bench")) or isinstance(one, dict | list | tuple | set):
-            waiting += gc.get_referents(one)
-    return tensors
-
-
-def test_a_malicious_party_reaches_neither_labels_nor_the_features_of_others(images, labels):
-    parties = collaboration(images, labels, WithTop())
-    train = Aligned.split(images, labels, PLACES)
-    foothold = Foothold(
-        party=parties.honest["b"],
-        features=train.features["b"],
-        poisoned=torch.tensor([3]),
-        marked=torch.tensor([0]),
-        value=1.0,
-        target=1,
-        known=torch.tensor([5]),
-        classes=CLASSES,
-        width=LAYERS.outputs,
-        defense="none",
-        defense_parameters={},
-        streams=Streams(0),
-    )
-    parties.epoch(0)
-    found = reachable(foothold)
-    own = images.flatten(1)[:, PLACES["b"]]
-    assert any(one.shape == own.shape and torch.equal(one, own) for one in found)  # the walk does find what is there
-    for tensor in found:
-        storage = torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
-        assert not (tensor.dtype == torch.int64 and tensor.shape == labels.shape)
-        assert storage.numel() <= max(own.numel(), 200), "memory that holds more than its own features"
-        for name in ("a", "c"):
-            other = images.flatten(1)[:, PLACES[name]]
-            assert not (tensor.shape == other.shape and torch.equal(tensor, other))
-    assert not {id(tensor) for tensor in found} & {id(tensor) for tensor in reachable(parties.active)}
-
-
 class Foul(FeatureParty):
     def __init__(self, honest, said):
         self.honest, self.said = honest, said
@@ -238,6 +191,79 @@ def test_a_party_that_says_what_nobody_expects_is_named(images, labels, said):
     parties.parties["b"] = Foul(parties.honest["b"], said)
     with pytest.raises(UserError, match="party b: 'embeddings' is"):
         parties.epoch(0)
+
+
+class Careless(Foul):
+    """Writes into what it is given."""
+
+    def embed(self, batch):
+        embeddings = self.honest.embed(batch)
+        batch.rows.fill_(3)
+        return embeddings
+
+    def learn(self, batch, gradients):
+        self.honest.learn(batch, gradients)
+        gradients.zero_()
+
+
+def test_what_a_party_does_to_its_own_copies_reaches_nobody(images, labels):
+    plain, careless = (collaboration(images, labels) for _ in range(2))
+    careless.parties["a"] = Careless(careless.honest["a"], None)
+    for parties in (plain, careless):
+        parties.epoch(0)
+    new = Aligned.split(images, labels, PLACES)
+    assert torch.equal(plain.predict(new, Wire()), careless.predict(new, Wire()))
+
+
+@dataclass(frozen=True)
+class Blind(VerticalDefense):
+    """Takes no embedding in."""
+
+    def incoming(self, embeddings, exchange):
+        return torch.zeros_like(embeddings)
+
+
+def test_incoming_acts_on_what_is_predicted_too(images, labels):
+    parties = collaboration(images, labels, Blind())
+    assert not parties.predict(Aligned.split(images, labels, PLACES), Wire()).any()
+
+
+@dataclass(frozen=True)
+class Odd(VerticalDefense):
+    """Does what no defense may."""
+
+    what: str = ""
+
+    def top(self, parties, width, classes, rng):
+        return Narrow() if self.what == "top" else None
+
+    def incoming(self, embeddings, exchange):
+        return embeddings[:, :2] if self.what == "incoming" else embeddings
+
+    def outgoing(self, returned, exchange):
+        values = returned.values
+        odd = {"double": Returned(values.double()), "rows": Returned(values[:1]), "mask": Returned(values, values)}
+        return odd.get(self.what, returned)
+
+
+class Narrow(Top):
+    def forward(self, embeddings):
+        return embeddings.sum(0)[:, :2]
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("top", r"Odd: its top model gives \(16, 2\)"),
+        ("incoming", r"Odd: incoming gives torch.float32 \(16, 2\)"),
+        ("double", r"Odd: outgoing gives torch.float64"),
+        ("rows", r"Odd: outgoing gives torch.float32 \(1, 5\)"),
+        ("mask", r"Odd: outgoing must say what is sent by a mask"),
+    ],
+)
+def test_a_defense_that_gives_what_nobody_expects_is_named(images, labels, what, message):
+    with pytest.raises(UserError, match=message):
+        collaboration(images, labels, Odd(what)).epoch(0)
 
 
 def test_what_runs_off_ends_the_training_and_keeps_the_last_finite_figures(images, labels):

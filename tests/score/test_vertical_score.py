@@ -65,8 +65,8 @@ class TestGate:
         base = rows(hand())["none"]
         found = {one.attack: (one.advantage, one.passed) for one in (*base.backdoors, *base.inferences)}
         assert found == {
-            "strong": (pytest.approx(0.9), True),
-            "mild": (pytest.approx(0.45), False),
+            "strong": (pytest.approx((0.9 - 0.02) / 0.98), True),
+            "mild": (pytest.approx((0.45 - 0.02) / 0.98), False),
             "sign": (pytest.approx((1 + 0.6 / 0.8) / 2), True),
             "guess": (pytest.approx((0.3 / 0.8 + 0.4 / 0.8) / 2), False),
         }
@@ -95,7 +95,7 @@ class TestGate:
     def test_no_weak_attack_is_ever_credited(self, successes, least):
         told = {"gate": Gate(advantage=least)}
         found = [
-            record(WHERE, defense, "strong", seed, attacked=learned(0.8, success), **told)
+            record(WHERE, defense, "strong", seed, attacked=learned(0.88, success), honest=learned(0.9, 0.0), **told)
             for seed, pair in enumerate(successes)
             for defense, success in zip(("none", "noise"), pair, strict=True)
         ]
@@ -389,3 +389,48 @@ def test_one_seed_with_another_training_is_enough_to_be_planted():
         records.append(record(WHERE, "none", "asleep", seed, attacked=attacked, honest=honest))
     (result,) = [one for one in rows(records)["none"].backdoors if one.attack == "asleep"]
     assert not result.figures.dormant
+
+
+@pytest.mark.parametrize(("lost", "counts"), [(0.04, True), (0.06, False)])
+def test_a_backdoor_that_spoils_the_main_task_of_the_baseline_does_not_count(lost, counts):
+    honest = learned(0.9, 0.02)
+    found = [
+        record(WHERE, defense, "strong", attacked=learned(0.9 - lost, 1.0), honest=honest)
+        for defense in ("none", "noise")
+    ]
+    assert (rows(found)["noise"].backdoor is not None) == counts
+    assert (rows(found)["none"].verdict == "scored") == counts
+
+
+def test_one_that_spoils_it_under_a_defense_stands_behind_one_that_does_not():
+    honest = learned(0.9, 0.02)
+    found = [record(WHERE, "none", name, attacked=learned(0.9, 0.9), honest=honest) for name in ("loud", "quiet")]
+    found.append(record(WHERE, "noise", "loud", attacked=learned(0.1, 1.0), honest=honest))
+    found.append(record(WHERE, "noise", "quiet", attacked=learned(0.89, 0.3), honest=honest))
+    row = rows(found)["noise"]
+    assert (row.backdoor.attack, row.backdoor.figures.spoils) == ("quiet", False)
+    assert {one.attack: one.figures.spoils for one in row.backdoors} == {"loud": True, "quiet": False}
+
+
+def test_a_trigger_that_leads_to_the_target_anyway_is_no_backdoor():
+    found = [record(WHERE, "none", "strong", attacked=learned(0.9, 0.7), honest=learned(0.9, 0.7))]
+    (row,) = rows(found).values()
+    assert (row.backdoors[0].advantage, row.verdict) == (0.0, "attack too weak")
+
+
+def test_scores_of_other_classes_do_not_break_the_board():
+    honest = learned(0.9, 0.02)
+    odd = honest.triggered.model_copy(update={"scores": [0.25] * 4})
+    found = [
+        record(WHERE, "none", "strong", 0, attacked=honest, honest=honest),
+        record(WHERE, "none", "strong", 1, attacked=honest.model_copy(update={"triggered": odd}), honest=honest),
+    ]
+    (row,) = rows(found).values()
+    assert row.backdoors[0].figures.scores in ((), tuple(honest.triggered.scores))
+
+
+def test_a_training_that_was_never_evaluated_is_not_taken_for_the_honest_one():
+    honest = learned(0.9, 0.02, losses=[])
+    found = [record(WHERE, "none", "strong", attacked=learned(0.8, 0.9, losses=[]), honest=honest)]
+    (row,) = rows(found).values()
+    assert not row.backdoors[0].figures.dormant

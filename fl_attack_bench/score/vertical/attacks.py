@@ -1,5 +1,6 @@
 """Every attack by itself: means over seeds of what it reached under one defense, by kind of attack."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from fl_attack_bench.record import Record
@@ -16,12 +17,14 @@ from fl_attack_bench.vertical_record import (
     VerticalResult,
 )
 
+SAME_LOSS = 1e-6  # relative: what rounding may put between two trainings that are the same
+
 
 def backdoors(group: VerticalGroup, gated: VerticalGated, played: Sequence[Record]) -> list[AttackResult[Backdoored]]:
     """Every backdoor attack, by label."""
     honest = group.honest(played)
     return [
-        _result(group, gated, attack, "backdoor", _backdoored(found, honest))
+        _result(group, gated, attack, "backdoor", _backdoored(found, honest, gated.most))
         for attack, found in _found(group, played, "backdoor")
     ]
 
@@ -50,7 +53,9 @@ def over_seeds(values: Sequence[float]) -> Spread:
 
 
 def mean_scores(triggered: Sequence[Triggered]) -> tuple[float, ...]:
-    """The mean of each class's predicted probability over seeds; empty without any."""
+    """The mean of each class's predicted probability over seeds; empty without any, or where the classes differ."""
+    if len({len(one.scores) for one in triggered}) != 1:
+        return ()
     return tuple(mean(column) for column in zip(*(one.scores for one in triggered), strict=True))
 
 
@@ -68,10 +73,13 @@ def _result(group: VerticalGroup, gated: VerticalGated, attack: str, kind: Kind,
         figures=figures,
         advantage=gated.advantages.get((attack, kind)),
         passed=gated.passes(attack, kind),
+        spoils=gated.spoils(attack, kind),
     )
 
 
-def _backdoored(results: Mapping[int, VerticalResult], honest: Mapping[int, VerticalLearned]) -> Backdoored:
+def _backdoored(
+    results: Mapping[int, VerticalResult], honest: Mapping[int, VerticalLearned], most: float
+) -> Backdoored:
     learned = {seed: one.attacked for seed, one in results.items() if one.attacked is not None}
     triggered = [one.triggered for one in learned.values() if one.triggered is not None]
     apart = [one.accuracy - honest[seed].accuracy for seed, one in learned.items() if seed in honest]
@@ -81,8 +89,18 @@ def _backdoored(results: Mapping[int, VerticalResult], honest: Mapping[int, Vert
         difference=mean(apart) if apart else None,
         scores=mean_scores(triggered),
         diverged=sum(one.diverged for one in learned.values()),
-        dormant=all(seed in honest and one.losses == honest[seed].losses for seed, one in learned.items()),
+        dormant=all(_untouched(one) for one in results.values()),
+        spoils=bool(apart) and -mean(apart) > most,
     )
+
+
+def _untouched(result: VerticalResult) -> bool:
+    """Whether the training under attack was the honest one of the same record, as far as both were evaluated."""
+    if result.attacked is None or result.honest is None:
+        return False
+    both = list(zip(result.attacked.losses, result.honest.losses, strict=False))
+    # An untrained network has the same losses whoever trains it.
+    return len(both) > 1 and all(math.isclose(one, other, rel_tol=SAME_LOSS) for (_, one), (_, other) in both)
 
 
 def _inferred(labels: Sequence[LabelsInferred]) -> Inferred:

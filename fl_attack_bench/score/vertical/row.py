@@ -26,6 +26,7 @@ class Backdoored:
         diverged: seeds on which the training ran off.
         dormant: whether every training was the honest one's, as its test losses tell: the party departs from the
             protocol only when a triggered sample is to be predicted, and no look at the training can tell.
+        spoils: whether it costs more accuracy of the main task than the gate allows: no backdoor that stays unnoticed.
     """
 
     success: Spread
@@ -34,6 +35,7 @@ class Backdoored:
     scores: tuple[float, ...]
     diverged: int
     dormant: bool = False
+    spoils: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class AttackResult(Generic[F]):
         figures: what it reached.
         advantage: over a blind guess, on the undefended baseline; None without an undefended record.
         passed: whether it passes the gate, that is, counts in the worst case.
+        spoils: whether it does not because it spoils the main task of the baseline.
     """
 
     attack: str
@@ -92,6 +95,7 @@ class AttackResult(Generic[F]):
     figures: F
     advantage: float | None
     passed: bool
+    spoils: bool
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class VerticalCostScore:
         bytes_total: all bytes of all parties over the training.
         inference_bytes: of all parties for one prediction.
         network: modelled seconds of one epoch by link name.
-        passive_seconds: a passive party's in one epoch, measured; None where it was not.
+        passive_seconds: the slowest passive party's in one epoch, measured; None where it was not.
         active_seconds: the active party's, measured.
         defense_seconds: the defense's own part of it.
         seconds: by link name: passive + active + network seconds of one epoch.
@@ -201,14 +205,17 @@ class VerticalRow(BoardRow):
 
     @property
     def backdoor(self) -> AttackResult[Backdoored] | None:
-        """Of the attacks that count, the one with the highest success; None where none counts."""
-        return max((one for one in self.backdoors if one.passed), key=lambda a: a.figures.success.mean, default=None)
+        """Of the attacks that count, the one with the highest success; None where none counts.
+
+        One that spoils the main task under this defense stands behind those that do not.
+        """
+        return max((one for one in self.backdoors if one.passed), key=_severity, default=None)
 
     @property
     def planted(self) -> AttackResult[Backdoored] | None:
         """The same among those that are planted in the training, so that the networks themselves carry the backdoor."""
         found = (one for one in self.backdoors if one.passed and not one.figures.dormant)
-        return max(found, key=lambda one: one.figures.success.mean, default=None)
+        return max(found, key=_severity, default=None)
 
     @property
     def labels(self) -> AttackResult[Inferred] | None:
@@ -235,3 +242,7 @@ class VerticalRow(BoardRow):
         """
         sound = self.complete and self.verdict == "scored" and self.same_data and self.played == self.asked
         return sound and self.utility is not None and not self.utility.diverged and self.cost is not None
+
+
+def _severity(result: AttackResult[Backdoored]) -> tuple[bool, float]:
+    return not result.figures.spoils, result.figures.success.mean

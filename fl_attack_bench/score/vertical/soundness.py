@@ -68,10 +68,12 @@ def _labels(labels: LabelsInferred) -> str:
 
 def _features(features: FeaturesReconstructed, task: VerticalTask) -> str:
     victims = [one.victim for one in features.victims]
-    if len(set(victims)) != len(victims) or len(victims) != task.victims:
+    if sorted(victims) != list(range(task.victims)):
         return "the reconstruction does not hold exactly the task's victims"
     if any(one.mse > 1 or one.blind > 1 for one in features.victims):
         return "a clipped MSE above 1 is impossible"
+    if any(one.mse_raw > IMPOSSIBLE for one in features.victims):
+        return f"an MSE above {IMPOSSIBLE:g} is impossible"
     return ""
 
 
