@@ -5,7 +5,7 @@ from torch import Tensor
 
 from fl_attack_bench.aggregation import dense
 from fl_attack_bench.api import ACTIVE, Batch, FeatureParty, SeenEpoch
-from fl_attack_bench.scenarios import vertical
+from fl_attack_bench.scenarios import vertical, vertical_parties
 from fl_attack_bench.scenarios.vertical import Collaboration
 from fl_attack_bench.wire import Wire
 
@@ -45,14 +45,14 @@ def epochs(curious: Curious, wire: Wire, samples: int, width: int) -> tuple[Seen
         samples: N.
         width: d, entries of an embedding.
     """
-    messages = [message for message in wire.view() if message.topic == vertical.GRADIENTS]
+    messages = [message for message in wire.view() if message.topic == vertical_parties.GRADIENTS]
     found: dict[int, SeenEpoch] = {}
     counts: dict[int, int] = {}
     for (batch, embeddings), message in zip(curious.sent, messages, strict=False):
         if batch.epoch not in found:
             empty = embeddings.new_zeros(samples, width)
             found[batch.epoch] = SeenEpoch(empty, empty.clone(), torch.zeros_like(empty, dtype=torch.bool))
-        seen, returned = found[batch.epoch], vertical.read(message.payload(), len(batch.rows), width)
+        seen, returned = found[batch.epoch], vertical_parties.read(message.payload(), len(batch.rows), width)
         seen.embeddings[batch.rows] = embeddings
         seen.gradients[batch.rows] = returned.values.to(embeddings)
         sent = torch.ones_like(returned.values, dtype=torch.bool) if returned.sent is None else returned.sent

@@ -11,10 +11,10 @@ from fl_attack_bench.api import ACTIVE, FeatureParty, Returned, Top, VerticalDef
 from fl_attack_bench.codec import CodecError, Dense, Payload, Sparse, encode
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.models.bottom import BottomNetwork
-from fl_attack_bench.scenarios import vertical, vertical_observation
+from fl_attack_bench.scenarios import vertical, vertical_observation, vertical_parties
 from fl_attack_bench.scenarios.vertical import Aligned, Collaboration
 from fl_attack_bench.seeds import Streams
-from fl_attack_bench.tasks.vertical import Bottom, VerticalTraining
+from fl_attack_bench.tasks.vertical import RESERVED, Bottom, VerticalTraining
 from fl_attack_bench.wire import Wire
 
 CLASSES, SAMPLES, FEATURES = 4, 50, 12
@@ -132,7 +132,7 @@ def test_a_sum_returns_softmax_minus_the_label_to_all(images, labels):
     (batch, _), message = curious.sent[0], wire.view()[0]
     first = Joint(Nothing(), Streams(7))(images.flatten(1)[batch.rows])
     expected = first.softmax(1) - F.one_hot(labels[batch.rows], LAYERS.outputs)
-    assert torch.allclose(vertical.read(message.payload(), 16, LAYERS.outputs).values, expected, atol=1e-6)
+    assert torch.allclose(vertical_parties.read(message.payload(), 16, LAYERS.outputs).values, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("defense", "sent"), [(Nothing(), 1.0), (WithTop(), 1.0), (Halved(), 3 / 5)])
@@ -316,9 +316,9 @@ def test_embeddings_too_short_for_the_sum_are_refused_by_name(images, labels):
 def test_gradients_survive_the_wire():
     values = torch.randn(6, 5)
     sent = torch.rand(6, 5) > 0.6
-    dense, sparse = vertical.written(Returned(values)), vertical.written(Returned(values * sent, sent))
-    assert torch.equal(vertical.read(dense, 6, 5).values, values)
-    found = vertical.read(sparse, 6, 5)
+    dense, sparse = vertical_parties.written(Returned(values)), vertical_parties.written(Returned(values * sent, sent))
+    assert torch.equal(vertical_parties.read(dense, 6, 5).values, values)
+    found = vertical_parties.read(sparse, 6, 5)
     assert torch.equal(found.values, values * sent)
     assert torch.equal(found.sent, sent)
     assert len(encode(sparse)) < len(encode(dense))
@@ -334,4 +334,8 @@ def test_gradients_survive_the_wire():
 )
 def test_other_messages_are_no_gradients(payload):
     with pytest.raises(CodecError):
-        vertical.read(payload, 6, 5)
+        vertical_parties.read(payload, 6, 5)
+
+
+def test_the_names_of_the_wire_are_kept_from_the_parties():
+    assert {ACTIVE, vertical_parties.ALL} == RESERVED
