@@ -3,10 +3,11 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from fl_attack_bench.score.board_row import BoardRow
 from fl_attack_bench.score.row import Row
-from fl_attack_bench.score.vertical.row import VerticalRow
+from fl_attack_bench.score.vertical.row import AttackResult, VerticalRow
 from fl_attack_bench.site import contents, formats
 from fl_attack_bench.site.contents import Contents
 
@@ -55,15 +56,15 @@ def vertical_attack_data(row: VerticalRow) -> str:
     found: dict[str, dict[str, Own]] = defaultdict(dict)
     for backdoor in row.backdoors:
         success, accuracy = backdoor.figures.success.mean, backdoor.figures.accuracy.mean
-        note = f"main task {formats.percent(accuracy)}; {_counts(backdoor.passed)}"
+        note = f"main task {formats.percent(accuracy)}; {_standing(backdoor)}"
         found[backdoor.attack]["backdoor"] = {"value": success, "text": formats.percent(success), "note": note}
     for inference in row.inferences:
         share = inference.figures.accuracy.mean
-        note = f"blind guess {formats.percent(inference.figures.majority)}; {_counts(inference.passed)}"
+        note = f"blind guess {formats.percent(inference.figures.majority)}; {_standing(inference)}"
         found[inference.attack]["labels"] = {"value": share, "text": formats.percent(share), "note": note}
     for inversion in row.inversions:
         mse = inversion.figures.mse.mean
-        note = f"blind guess {formats.mse(inversion.figures.blind)}; {_counts(inversion.passed)}"
+        note = f"blind guess {formats.mse(inversion.figures.blind)}; {_standing(inversion)}"
         found[inversion.attack]["features"] = {"value": mse, "text": formats.mse(mse), "note": note}
     return json.dumps(found)
 
@@ -72,6 +73,14 @@ def search_text(row: BoardRow, label: str) -> str:
     """What the overview's text filter looks in."""
     parts = [contents.title(row), row.defense, label, row.task.dataset, row.task.network, row.hardware, row.suite]
     return " ".join(formats.short(part, 200) for part in parts).lower()
+
+
+def _standing(result: AttackResult[Any]) -> str:
+    if result.advantage is None:
+        return "no undefended result: does not count"
+    if result.spoils:
+        return "spoils the main task of the undefended: does not count"
+    return "counts" if result.passed else "too weak on the undefended: does not count"
 
 
 def _counts(passed: bool) -> str:

@@ -132,8 +132,8 @@ def short(text: str, limit: int = 100) -> str:
 
 
 def foldable(label: str) -> list[str]:
-    """A method's label in parts, between which a line may end: after ``_`` and ``,`` and before ``[``."""
-    return [part for part in re.split(r"(?<=[_,])|(?=\[)", label) if part]
+    """A method's label in parts, between which a line may end: after ``_``, ``,`` and a space, and before ``[``."""
+    return [part for part in re.split(r"(?<=[_, ])|(?=\[)", label) if part]
 
 
 def sentence(parts: Iterable[str]) -> str:

@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING
 
 from fl_attack_bench.score.board_row import BoardRow
 from fl_attack_bench.site import contents
-from fl_attack_bench.site.style import INK, Looks, words
+from fl_attack_bench.site.style import INK, MUTED, Looks, words
 from fl_attack_bench.suite import MethodSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+RISES = (0, 10, -10, 20, -20, 30, -30, 40, -40, 50, -50)  # points by which words stand above their point
+FAR = 20  # from here on a thin line leads to it
+MARGIN = 4  # points that words may reach above their panel
 
 
 def variant(row: BoardRow) -> str:
@@ -56,7 +60,7 @@ def titles(rows: Sequence[BoardRow], limit: int) -> dict[str, str]:
         if row.baseline:
             found[row.defense] = "undefended"
         elif told[row.defense] != row.defense:
-            found[row.defense] += f"\n{words(told[row.defense], limit)}"
+            found[row.defense] += f"\n{fitted(told[row.defense], limit)}"
     return found
 
 
@@ -83,24 +87,42 @@ def legend(drawn: "Figure", families: Mapping[str, BoardRow], looks: Looks) -> N
     drawn.legend(handles=handles, loc="outside lower center", ncols=min(abreast, len(handles)), handletextpad=0.2)
 
 
+def fitted(told: str, limit: int) -> str:
+    """Parameters in so many letters: their values alone where their names leave no room for them."""
+    if len(told) > limit:
+        told = ", ".join(part.partition("=")[2] or part for part in told.split(","))
+    return words(told, limit)
+
+
 def beside_points(drawn: "Figure", axes: "Axes", points: Sequence[tuple[float, float, str]]) -> None:
     """Write a few words beside each point, where they meet neither a point nor another label."""
     drawn.draw_without_rendering()  # only now does the layout say where the points lie
     places = [axes.transData.transform((x, y)) * 72 / drawn.dpi for x, y, _ in points]
+    frame = [edge * 72 / drawn.dpi for edge in axes.get_window_extent().extents]
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
     for (x, y, told), place in zip(points, places, strict=True):
-        text = words(told, 26)
+        text = fitted(told, 26)
         wide = 4.3 * len(text)
-        spots = [(dx - (wide if dx < 0 else 0), dy - 3) for dy in (0, 10, -10, 20, -20, 30, -30) for dx in (9, -9)]
+        spots = [(dx - (wide if dx < 0 else 0), dy - 3) for dy in RISES for dx in (9, -9)]
         boxes = [(place[0] + dx, place[1] + dy, place[0] + dx + wide, place[1] + dy + 8) for dx, dy in spots]
-        free = [index for index, box in enumerate(boxes) if not any(_meet(box, other) for other in taken)]
-        best = free[0] if free else 0
+        costs = [(sum(_meet(box, other) for other in taken), _beyond(box, frame)) for box in boxes]
+        best = min(range(len(boxes)), key=lambda index: (*costs[index], index))
         taken.append(boxes[best])
-        axes.annotate(text, (x, y), spots[best], textcoords="offset points", size=7.5, color=INK)
+        line = {"arrowstyle": "-", "color": MUTED, "lw": 0.5, "shrinkB": 5} if abs(spots[best][1] + 3) >= FAR else None
+        written = axes.annotate(
+            text, (x, y), spots[best], textcoords="offset points", size=7.5, color=INK, arrowprops=line
+        )
+        written.set_in_layout(False)  # else the panels shrink, and what was kept apart meets
 
 
 def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _beyond(box: tuple[float, ...], frame: Sequence[float]) -> float:
+    """How far a box reaches beyond a frame."""
+    over = [frame[0] - box[0], frame[1] - box[1], box[2] - frame[2], box[3] - frame[3] - MARGIN]
+    return sum(max(0.0, round(edge)) for edge in over)
 
 
 def _family(row: BoardRow) -> str:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_PANELS = 12
+WORST = "under the worst backdoor attack, of those planted in the training where there is one"
 MAX_CLASSES = 12
+NARROW = 6.0  # inches: a figure that is no wider has no room for a legend of one line
 MAIN, BACKDOOR = PALETTE[0], PALETTE[1]
 HONEST: tuple[float, ...] = (3, 2)  # dashes
 
@@ -41,21 +43,33 @@ def learning(rows: Sequence[VerticalRow], records: Mapping[str, Record], folder:
     grid[0].xaxis.set_major_locator(MaxNLocator(6, integer=True))
     drawn.supylabel("test samples, %", size=10)
     attacked = any(attack for _, attack in shown)
-    _legend(drawn, attacked=attacked, backdoor=any(row.task.backdoor for row, _ in shown))
+    backdoor = rows[0].task.backdoor is not None
+    _legend(drawn, attacked=attacked, backdoor=backdoor)
     alt = (
-        f"Line charts over epochs, a panel for each of {len(shown)} defenses: accuracy of the main task and success of "
-        "the backdoor, in honest training and under the backdoor attack. The tables hold the figures after training."
+        f"Line charts over epochs, a panel for each of {len(shown)} defenses: accuracy of the main task"
+        f"{' and success of the trigger' if backdoor else ''}, in honest training"
+        f"{' and under a backdoor attack' if attacked else ''}. The tables hold the figures after training."
     )
-    caption = "Accuracy of the main task (↑ better) and success of the trigger (↓ better) over epochs, mean over seeds"
-    caption += "; the band is one standard deviation over seeds. Dashed: everybody is honest. "
-    caption += "Solid: under the worst backdoor attack that is planted in the training." if attacked else ""
-    return save(drawn, folder, name, alt, caption + cut(len(rows), MAX_PANELS, "defenses"))
+    return save(drawn, folder, name, alt, _told(shown) + cut(len(rows), MAX_PANELS, "defenses"))
+
+
+def _told(shown: Sequence[tuple[VerticalRow, AttackResult[Backdoored] | None]]) -> str:
+    """The caption of the curves."""
+    task, attacks = shown[0][0].task, [attack for _, attack in shown if attack is not None]
+    caption = "Accuracy of the main task (↑ better)"
+    caption += " and success of the trigger (↓ better) over epochs" if task.backdoor else " over epochs"
+    if len(shown[0][0].seeds) > 1:
+        caption += ", mean over seeds; the band is one standard deviation over seeds"
+    caption += ". Dashed: everybody is honest."
+    caption += f" Solid: {WORST}." if attacks else ""
+    ran_off = any(row.utility and row.utility.diverged for row, _ in shown) or any(a.figures.diverged for a in attacks)
+    return caption + (" A training that diverged ends there; the mean is then over those that are left." * ran_off)
 
 
 def scores(rows: Sequence[VerticalRow], folder: Path, name: str) -> Figures | None:
     """Mean predicted probability of each class over triggered samples, honest against attacked, a panel a defense."""
     there = [(row, worst(row)) for row in rows if row.utility and row.utility.scores]
-    shown = [(row, attack) for row, attack in there if attack is not None][:MAX_PANELS]
+    shown = [(row, attack) for row, attack in there if attack is not None and attack.figures.scores][:MAX_PANELS]
     backdoor = rows[0].task.backdoor
     if not shown or backdoor is None:
         return None
@@ -74,10 +88,7 @@ def scores(rows: Sequence[VerticalRow], folder: Path, name: str) -> Figures | No
         f"honest training against training under the backdoor attack; the target is class {backdoor.target}."
     )
     caption = f"What the parties make of triggered samples of other classes than the target, class {backdoor.target} "
-    caption += (
-        "(bold): mean predicted probability, over samples and seeds. Attacked: by the worst backdoor attack that "
-    )
-    caption += "is planted in the training."
+    caption += f"(bold): mean predicted probability, over samples and seeds. Attacked: {WORST}."
     if len(shown[0][1].figures.scores) > MAX_CLASSES:
         caption += f" The target and the likeliest others are drawn, {MAX_CLASSES} classes in all."
     return save(drawn, folder, name, alt, caption + cut(len(there), MAX_PANELS, "defenses"))
@@ -150,7 +161,8 @@ def _legend(drawn: "Figure", *, attacked: bool, backdoor: bool) -> None:
     what = [("main task", MAIN), *([("trigger", BACKDOOR)] if backdoor else [])]
     how = [("honest", (0, HONEST)), *([("attacked", "-")] if attacked else [])]
     handles = [Line2D([], [], color=colour, ls=ls, lw=1.5, label=f"{a}, {b}") for a, colour in what for b, ls in how]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=3)
+    abreast = len(handles) if drawn.get_figwidth() > NARROW else 2
+    drawn.legend(handles=handles, loc="outside lower center", ncols=abreast, handlelength=3)
 
 
 def _patches(drawn: "Figure") -> None:

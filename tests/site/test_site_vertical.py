@@ -12,7 +12,7 @@ from test_site_board import HOSTILE, contents_of, parsed
 from test_site_evidence import built, table, task_page
 
 from fl_attack_bench import score
-from fl_attack_bench.site import contents, formats, vertical
+from fl_attack_bench.site import contents, filters, formats, labels, vertical
 
 FEW = [made.DEFENSES[place] for place in (0, 2, 3, 7, 9)]
 PUBLISHED = [
@@ -87,8 +87,6 @@ class TestOverview:
 
     def test_each_attack_s_own_figures_are_in_the_table_for_the_script(self, site, records):
         row = next(row for row in score.vertical_rows(records) if row.defense == "sparsification[drop=0.9]")
-        from fl_attack_bench.site import filters
-
         own = json.loads(filters.vertical_attack_data(row))
         assert set(own) == set(made.ATTACKS)
         assert own["replacement[gamma=1]"]["backdoor"]["note"].endswith("does not count")
@@ -127,6 +125,24 @@ class TestBoardsOfOneTrack:
         line = lines_of(text)["Noise"]
         assert (line[1], line[7]) == ("– attack too weak", "attack too weak")
         assert "No attack beats a blind guess" in text
+
+    def test_a_kind_without_a_figure_says_why(self, tmp_path):
+        where, found = made.task(), {}
+        for name, defenses, accuracy in (("spoils", ("none", "noise"), 0.3), ("no-base", ("noise",), 0.9)):
+            (tmp_path / name).mkdir()
+            played = [made.record(where, defense, attacked=made.learned(accuracy, 0.9)) for defense in defenses]
+            text = task_page(built(tmp_path / name, played))
+            row = next(row for row in score.vertical_rows(played) if not row.baseline)
+            note = json.loads(filters.vertical_attack_data(row))["replacement"]["backdoor"]["note"]
+            found[name] = lines_of(text)["Noise"][1], note.partition("; ")[2]
+        why = {"spoils": "spoils the main task of the undefended", "no-base": "no undefended result"}
+        assert found == {name: (f"– {words}", f"{words}: does not count") for name, words in why.items()}
+
+    def test_the_lead_leads_to_the_first_track_where_only_clients_attack(self, tmp_path):
+        horizontal = synthetic.attacked(synthetic.attacked_task(), synthetic.HOLDING[0], "tampering", 1)
+        links = parsed(built(tmp_path, [made.record(made.task()), horizontal]) / "index.html")
+        anchors = {target[1:] for _, target in links.local if target.startswith("#")}
+        assert {"integrity", "vertical"} <= anchors <= links.ids
 
     def test_trainings_that_ran_off_are_told(self, tmp_path):
         where = made.task()
@@ -204,11 +220,11 @@ class TestTaskPage:
         heads, *lines = table(page, "traffic-1")
         assert heads[1:7] == [
             "Party a sends",
-            "receives",
+            "Party a receives",
             "Party b sends",
-            "receives",
+            "Party b receives",
             "Active party sends",
-            "receives",
+            "Active party receives",
         ]
         sparse = {line[0]: line for line in lines}["Sparsification drop=0.9"]
         assert sparse[1:8] == ["1.1 MB", "154 kB", "1.1 MB", "154 kB", "308 kB 0.14×", "2.2 MB 1.00×", "2.51 MB 0.57×"]
@@ -259,6 +275,35 @@ class TestFigures:
         text = self.drawing(built(tmp_path, [made.record(where, attacked=made.learned(0.9, 0.9)), *found]), "learning")
         assert text.count(">epoch<") == 3
         assert text.count(">10<") == 3
+
+    def test_records_of_other_classes_leave_their_bars_out(self, tmp_path):
+        """A stranger's records may name other classes on one seed than on another."""
+        where, found = made.task(), []
+        for seed in (0, 1):
+            attacked = made.learned(0.9, 0.9)
+            scores = [0.0] * 3 + [1.0] + [0.0] * (6 + seed)
+            told = attacked.triggered.model_copy(update={"scores": scores})
+            attacked = attacked.model_copy(update={"triggered": told})
+            found += [made.record(where, name, seed=seed, attacked=attacked) for name in ("none", "noise")]
+        site = built(tmp_path, found)
+        assert not list((site / "figures").glob("*-scores-*"))
+
+    @pytest.mark.parametrize(("backdoor", "attack"), [(None, "sign"), (made.task().backdoor, "replacement")])
+    def test_the_caption_of_the_curves_says_what_is_drawn(self, backdoor, attack, tmp_path):
+        where = made.task(**({} if backdoor else {"backdoor": None}))
+        honest = made.learned(0.9, 0.02 if backdoor else None)
+        reached = {"attacked": made.learned(0.9, 0.9, diverged=True)} if backdoor else {"labels": made.labels(0.9)}
+        text = task_page(built(tmp_path, [made.record(where, attack=attack, honest=honest, **reached)]))
+        caption = next(part for part in text.split("<figcaption>") if part.startswith("Accuracy of the main task"))
+        caption = caption.partition("</figcaption>")[0]
+        assert "mean over seeds;" not in caption
+        for needle in ("success of the trigger", "Solid: under the worst", "A training that diverged ends there"):
+            assert (needle in caption) == bool(backdoor)
+
+    def test_words_in_a_figure_keep_what_tells_variants_apart(self):
+        told = [f"distribution=gaussian,variance={value}" for value in (0.01, 1.0)]
+        assert [labels.fitted(text, 26) for text in told] == ["gaussian, 0.01", "gaussian, 1.0"]
+        assert labels.fitted("norm=0.2", 26) == "norm=0.2"
 
     def test_scores_and_traffic(self, site):
         scores, traffic = self.drawing(site, "scores"), self.drawing(site, "traffic")
@@ -382,7 +427,7 @@ def test_many_parties_have_one_column(tmp_path):
     where = made.task(parties=8)
     text = task_page(built(tmp_path, [made.record(where, attacked=made.learned(0.9, 0.9))]))
     heads, line = table(text, "traffic-1")
-    assert heads[1:3] == ["Mean of 8 passive parties sends", "receives"]
+    assert heads[1:3] == ["Mean of 8 passive parties sends", "Mean of 8 passive parties receives"]
     assert line[1:6] == ["1 kB", "1 kB", "8 kB 1.00×", "8 kB 1.00×", "16 kB 1.00×"]
 
 

@@ -49,9 +49,12 @@ def test_an_attack_shows_its_own_figures_and_none_of_other_kinds(browser, site):
     assert shown(browser, 3) == shown(browser, 4) == ["–"] * 3
     assert shown(browser, 3, "rows") == other
     assert "vertical-attack=replacement" in browser.current_url
+    caption = browser.find_element(By.ID, "vertical-rows-caption")
+    assert "Of the attack replacement[gamma=1], mean over seeds" in caption.text
     choose(browser, "attack", "sign")
     assert browser.find_element(By.ID, "vertical-count").text == "2 of 3 rows"
     choose(browser, "attack", "")
+    assert "the worst that counts" in caption.text
     assert shown(browser, 2) == worst
 
 
@@ -67,6 +70,27 @@ def test_each_overview_keeps_its_own_view_in_the_address(browser, site):
     assert len(values) == 3
     assert "vertical-q" not in browser.current_url
     assert "q=noise" in browser.current_url
+
+
+def test_filters_work_where_there_are_several_datasets(browser, tmp_path):
+    """A form's field named `dataset` hides the form's own property of that name."""
+    tasks = (made.task(), made.task("other", dataset="npz:other"))
+    site = built(tmp_path, [made.record(where, attacked=made.learned(0.9, 0.9)) for where in tasks])
+    visit(browser, site / "index.html", "#vertical-dataset=npz:other")
+    assert browser.find_element(By.ID, "vertical-count").text == "1 of 2 rows"
+    choose(browser, "dataset", "digits")
+    assert shown(browser, 1) == ["split-digits"]
+
+
+def test_the_overview_fits_a_desktop(browser, site):
+    desk = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desk)
+    try:
+        visit(browser, site / "index.html")
+        script = "const box = document.getElementById('vertical-rows').parentElement;"
+        assert browser.execute_script(script + "return box.scrollWidth <= box.clientWidth")
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_pareto_only(browser, site):

@@ -169,8 +169,9 @@ function closeMenus(event) {
 }
 
 for (const form of document.querySelectorAll("form.filters")) {
-  const table = document.getElementById(form.dataset.table);
-  if (table) overviews.push({ form, table, prefix: form.dataset.prefix });
+  // Not form.dataset: the form's own field of that name hides it.
+  const table = document.getElementById(form.getAttribute("data-table"));
+  if (table) overviews.push({ form, table, prefix: form.getAttribute("data-prefix") });
 }
 for (const table of document.querySelectorAll("table.sortable")) {
   makeSortable(table, () => overviews.some((overview) => overview.table === table) && writeAddress());
