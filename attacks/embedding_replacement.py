@@ -7,7 +7,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor
 
-from fl_attack_bench.api import BackdoorAttack, Batch, Card, FeatureParty, Foothold
+from fl_attack_bench.api import BackdoorAttack, Batch, Card, FeatureParty, Following, Foothold
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,18 @@ class EmbeddingReplacement(BackdoorAttack):
         return _Replacing(foothold, self.gain, gradient=self.towards == "gradient")
 
 
-class _Replacing(FeatureParty):
+class _Replacing(Following):
     def __init__(self, foothold: Foothold, gain: float, *, gradient: bool) -> None:
+        super().__init__(foothold.party)
         self._foothold, self._gain, self._gradient = foothold, gain, gradient
         self._returned = foothold.features.new_zeros(foothold.width)
 
-    def embed(self, batch: Batch) -> Tensor:
-        return self._foothold.party.embed(batch)
-
     def learn(self, batch: Batch, gradients: Tensor) -> None:
         self._returned += gradients[torch.isin(batch.rows, self._foothold.known)].sum(0)
-        self._foothold.party.learn(batch, gradients)
+        super().learn(batch, gradients)
 
     def predict(self, features: Tensor) -> Tensor:
-        embeddings = self._foothold.party.predict(features)
+        embeddings = super().predict(features)
         triggered = self._foothold.triggered(features)
         if bool(triggered.any()):
             embeddings = torch.where(triggered[:, None], self._target(), embeddings)
@@ -64,7 +62,7 @@ class _Replacing(FeatureParty):
 
     def _target(self) -> Tensor:
         """Shape ``(d,)``, by the network as it is now."""
-        own = self._foothold.party.predict(self._foothold.features)
+        own = self.honest.predict(self._foothold.features)
         mean = own.mean(0)
         if not self._gradient:
             return mean + self._gain * (own[self._foothold.known].mean(0) - mean)

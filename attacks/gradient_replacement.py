@@ -8,7 +8,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
-from fl_attack_bench.api import BackdoorAttack, Batch, Card, FeatureParty, Foothold
+from fl_attack_bench.api import BackdoorAttack, Batch, Card, FeatureParty, Following, Foothold
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,19 @@ class GradientReplacement(BackdoorAttack):
         return _Replacing(foothold, self)
 
 
-class _Replacing(FeatureParty):
+class _Replacing(Following):
     def __init__(self, foothold: Foothold, attack: GradientReplacement) -> None:
-        self._honest, self._gamma, self._latest = foothold.party, attack.gamma, attack.record == "latest"
+        super().__init__(foothold.party)
+        self._gamma, self._latest = attack.gamma, attack.record == "latest"
         self._deviation = None if attack.blurring is None else sqrt(attack.blurring)
         self._rng = foothold.streams.generator("blurring")
-        self._poisoned = torch.zeros_like(foothold.features[:, 0], dtype=torch.bool)
-        self._poisoned[foothold.poisoned] = True
+        self._poisoned = foothold.is_poisoned()
         self._known = foothold.known.to(self._poisoned.device)
         self._recorded: dict[int, Tensor] = {}
         self._counts: dict[int, int] = {}
 
     def embed(self, batch: Batch) -> Tensor:
-        sent = self._honest.embed(batch)
+        sent = super().embed(batch)
         if self._deviation is None:
             return sent
         noise = self._deviation * torch.randn(sent.shape, generator=self._rng)
@@ -81,13 +81,10 @@ class _Replacing(FeatureParty):
             self._recorded[sample] = gradients[place].clone() if before is None else before + gradients[place]
             self._counts[sample] = 1 if before is None else self._counts[sample] + 1
         poisoned = self._poisoned[batch.rows].unsqueeze(1)
-        self._honest.learn(batch, torch.where(poisoned, self._gamma * self._record(gradients), gradients))
+        super().learn(batch, torch.where(poisoned, self._gamma * self._record(gradients), gradients))
 
     def _record(self, gradients: Tensor) -> Tensor:
         """``g_rec``, shape ``(d,)``."""
         if not self._recorded:
             return torch.zeros_like(gradients[0])
         return torch.stack(list(self._recorded.values())).sum(0) / sum(self._counts.values())
-
-    def predict(self, features: Tensor) -> Tensor:
-        return self._honest.predict(features)

@@ -8,7 +8,7 @@ from annotated_types import Gt
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from fl_attack_bench.api import BackdoorAttack, Batch, Card, FeatureParty, Foothold, SkipCell
+from fl_attack_bench.api import BackdoorAttack, Batch, Card, FeatureParty, Following, Foothold, SkipCell
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,13 @@ class LabelReplacement(BackdoorAttack):
         return _Relabelling(foothold, self.gamma)
 
 
-class _Relabelling(FeatureParty):
+class _Relabelling(Following):
     def __init__(self, foothold: Foothold, gamma: float) -> None:
-        self._honest, self._gamma = foothold.party, gamma
+        super().__init__(foothold.party)
         features = foothold.features
-        self._poisoned = torch.zeros_like(features[:, 0], dtype=torch.bool)
-        self._poisoned[foothold.poisoned] = True
+        self._gamma, self._poisoned = gamma, foothold.is_poisoned()
         self._sums = features.new_zeros(len(features), foothold.classes)
         self._target = one_hot(torch.tensor(foothold.target, device=features.device), foothold.width)
-
-    def embed(self, batch: Batch) -> Tensor:
-        return self._honest.embed(batch)
 
     def learn(self, batch: Batch, gradients: Tensor) -> None:
         classes = self._sums.shape[1]
@@ -70,7 +66,4 @@ class _Relabelling(FeatureParty):
         least, labels = self._sums[batch.rows].min(1)
         label = one_hot(labels, gradients.shape[1]) * (least < 0).unsqueeze(1)
         replaced = self._gamma * (gradients + label - self._target)
-        self._honest.learn(batch, torch.where(self._poisoned[batch.rows].unsqueeze(1), replaced, gradients))
-
-    def predict(self, features: Tensor) -> Tensor:
-        return self._honest.predict(features)
+        super().learn(batch, torch.where(self._poisoned[batch.rows].unsqueeze(1), replaced, gradients))

@@ -51,6 +51,29 @@ class FeatureParty(ABC):
         """What it sends of new samples, shape ``(M, d)``, of which it holds the features, shape ``(M, p)``."""
 
 
+class Following(FeatureParty):
+    """A party that does what another one does; an attack derives from it and overrides what it does differently.
+
+    Args:
+        honest: the one that it follows.
+    """
+
+    def __init__(self, honest: FeatureParty) -> None:
+        self.honest = honest
+
+    def embed(self, batch: Batch) -> Tensor:
+        """As the honest one."""
+        return self.honest.embed(batch)
+
+    def learn(self, batch: Batch, gradients: Tensor) -> None:
+        """As the honest one."""
+        self.honest.learn(batch, gradients)
+
+    def predict(self, features: Tensor) -> Tensor:
+        """As the honest one."""
+        return self.honest.predict(features)
+
+
 class Top(nn.Module, ABC):
     """The active party's model, from embeddings to logits.
 
@@ -165,6 +188,11 @@ class Foothold:
     defense: str
     defense_parameters: Mapping[str, Any]
     streams: Streams
+
+    def is_poisoned(self) -> Tensor:
+        """Which of the N training samples carry the trigger, shape ``(N,)``, bool."""
+        none = torch.zeros(len(self.features), dtype=torch.bool, device=self.features.device)
+        return none.index_fill(0, self.poisoned, True)
 
     def triggered(self, features: Tensor) -> Tensor:
         """Which of some samples carry the trigger, shape ``(M,)``, bool, by their features, shape ``(M, p)``."""

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 from fl_attack_bench.aggregation import dense
-from fl_attack_bench.api import ACTIVE, Batch, FeatureParty, SeenEpoch
+from fl_attack_bench.api import ACTIVE, Batch, FeatureParty, Following, SeenEpoch
 from fl_attack_bench.scenarios import vertical, vertical_parties
 from fl_attack_bench.scenarios.vertical import Collaboration
 from fl_attack_bench.wire import Wire
 
 
-class Curious(FeatureParty):
+class Curious(Following):
     """A passive party that does what the honest one does, and keeps what it sent.
 
     Args:
@@ -18,22 +18,14 @@ class Curious(FeatureParty):
     """
 
     def __init__(self, honest: FeatureParty) -> None:
-        self._honest = honest
+        super().__init__(honest)
         self.sent: list[tuple[Batch, Tensor]] = []
 
     def embed(self, batch: Batch) -> Tensor:
-        """As the honest one."""
-        embeddings = self._honest.embed(batch)
+        """As the honest one; what is sent is kept."""
+        embeddings = super().embed(batch)
         self.sent.append((batch, embeddings))
         return embeddings
-
-    def learn(self, batch: Batch, gradients: Tensor) -> None:
-        """As the honest one."""
-        self._honest.learn(batch, gradients)
-
-    def predict(self, features: Tensor) -> Tensor:
-        """As the honest one."""
-        return self._honest.predict(features)
 
 
 def epochs(curious: Curious, wire: Wire, samples: int, width: int) -> tuple[SeenEpoch, ...]:
