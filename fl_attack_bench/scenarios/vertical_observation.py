@@ -40,6 +40,7 @@ def epochs(curious: Curious, wire: Wire, samples: int, width: int) -> tuple[Seen
     messages = [message for message in wire.view() if message.topic == vertical_parties.GRADIENTS]
     found: dict[int, SeenEpoch] = {}
     counts: dict[int, int] = {}
+    # Where the training ran off, the last embeddings were sent and never answered.
     for (batch, embeddings), message in zip(curious.sent, messages, strict=False):
         if batch.epoch not in found:
             empty = embeddings.new_zeros(samples, width)
