@@ -82,16 +82,10 @@ def _check_network(task: HorizontalTask) -> None:
 
 def _check_features(task: VerticalTask, data_dir: Path) -> None:
     """Refuse a split that does not fit the data, and a backdoor without poisoned or known samples."""
-    from fl_attack_bench.data import datasets, split, trigger
+    from fl_attack_bench.data import datasets, features
     from fl_attack_bench.seeds import Streams
 
-    dataset = datasets.load(task.dataset, data_dir)
-    places = split.places(task.split, dataset.image_shape)
-    if task.backdoor is None or task.malicious is None:
-        return
-    rng = Streams(0).generator("check")
-    poisoned = trigger.poison(dataset, task.backdoor, places[task.malicious], rng)
-    trigger.clean(dataset.y_train, poisoned.poisoned, task.backdoor.target, 1, rng)
+    features.deal(task, datasets.load(task.dataset, data_dir), Streams(0))
 
 
 def _tasks(suite: Suite, names: Sequence[str], where: str) -> list[Task]:

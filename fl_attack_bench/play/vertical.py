@@ -24,8 +24,7 @@ from fl_attack_bench.api import (
     VerticalDefense,
 )
 from fl_attack_bench.chain import VerticalChain
-from fl_attack_bench.data import split, trigger
-from fl_attack_bench.data.trigger import Poisoned
+from fl_attack_bench.data import features, trigger
 from fl_attack_bench.errors import SkipCell, UserError
 from fl_attack_bench.jobs import PICTURES, Job, Kind, Settings
 from fl_attack_bench.link import Link
@@ -61,12 +60,10 @@ class _Stage(Stage):
         self.task = job.cell.task
         if self.dataset.y_train.is_floating_point():
             raise UserError(f"task {self.task.name!r}: the targets of {self.dataset.name} are numbers, no classes")
-        where = f"task {self.task.name!r}"
         try:
-            self.places = split.places(self.task.split, self.dataset.image_shape)
-            self.poisoned = self._poison()
+            self.places, self.poisoned = features.deal(self.task, self.dataset, self.seed)
         except UserError as error:
-            raise UserError(f"{where}: {error}") from None
+            raise UserError(f"task {self.task.name!r}: {error}") from None
         images = self.dataset.x_train if self.poisoned is None else self.poisoned.images
         self.train = self._aligned(images, self.dataset.y_train)
         self.test = self._aligned(self.dataset.x_test, self.dataset.y_test)
@@ -74,21 +71,6 @@ class _Stage(Stage):
         if self.poisoned is not None:
             self.triggered = self._aligned(self.poisoned.triggered, self.poisoned.triggered_labels)
         self.images = images
-
-    def _poison(self) -> Poisoned | None:
-        backdoor, malicious = self.task.backdoor, self.task.malicious
-        if backdoor is None or malicious is None:
-            return None
-        found = trigger.poison(self.dataset, backdoor, self.places[malicious], self.seed.generator("poison"))
-        # Also without an attack: a suite that could never be attacked is refused before any training.
-        self.clean(1, found)
-        return found
-
-    def clean(self, count: int, poisoned: Poisoned) -> Tensor:
-        """Samples of the target class that the adversary knows."""
-        assert self.task.backdoor is not None
-        rng = self.seed.generator("known", "target")
-        return trigger.clean(self.dataset.y_train, poisoned.poisoned, self.task.backdoor.target, count, rng)
 
     def _aligned(self, images: Tensor, labels: Tensor) -> Aligned:
         return Aligned.split(images.to(self.device), labels.to(self.device), self.places)
@@ -220,6 +202,7 @@ def _backdoored(stage: _Stage, attack: BackdoorAttack) -> dict[str, Any]:
         raise SkipCell(f"task {stage.task.name!r} has no backdoor, and {attack.card.title} is after one")
     collaboration = stage.collaboration(stage.seed.child("training"), Wire())
     defense, held = stage.defense(), stage.places[malicious]
+    known = features.known_to_attacker(stage.task, stage.dataset, poisoned, attack.known, stage.seed)
     foothold = Foothold(
         party=collaboration.honest[malicious],
         features=stage.train.features[malicious],
@@ -227,7 +210,7 @@ def _backdoored(stage: _Stage, attack: BackdoorAttack) -> dict[str, Any]:
         marked=torch.searchsorted(held, trigger.marked(backdoor.trigger, stage.dataset.image_shape)).to(stage.device),
         value=backdoor.trigger.value,
         target=backdoor.target,
-        known=stage.clean(attack.known, poisoned).to(stage.device),
+        known=known.to(stage.device),
         classes=stage.dataset.classes,
         width=stage.task.bottom.outputs,
         defense=stage.cell.defense.label,
