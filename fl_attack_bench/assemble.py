@@ -1,7 +1,7 @@
 """Puts the results of a cell's jobs together into its record."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from fl_attack_bench import jobs
 from fl_attack_bench.jobs import Kind, Outcome
 from fl_attack_bench.record import MAX_BYTES, MethodUsed, Provenance, Record, Status
 from fl_attack_bench.suite import Cell, Gate
-from fl_attack_bench.tasks import HorizontalTask
+from fl_attack_bench.tasks import HorizontalTask, OutsourcedTask, VerticalTask
 
 _SERIOUSNESS = ("error", "out_of_memory", "timeout", "skipped")
 
@@ -48,7 +48,7 @@ def assemble(
             ended[kind] = Outcome(status="error", reason=f"its result is unreadable: {error}", started=outcome.started)
     fixed = {"cell_id": cell.id, "cell": cell, "gate": gate, "attack": attack, "defense": defense}
     try:
-        found = _found if isinstance(cell.task, HorizontalTask) else _found_vertical
+        found = _FOUND[type(cell.task)]
         status, reason = _verdict(ended)
         fingerprint = next((r["dataset_fingerprint"] for r in results.values() if "dataset_fingerprint" in r), "")
         whole = provenance.model_copy(update={"dataset_fingerprint": fingerprint})
@@ -96,6 +96,26 @@ def _found_vertical(results: Mapping[Kind, dict[str, Any]]) -> dict[str, Any]:
         cost = training["cost"] and training["cost"] | results.get("timing", {})
         found |= {"honest": training["honest"], "cost": cost}
     return {"vertical": found or None}
+
+
+def _found_outsourced(results: Mapping[Kind, dict[str, Any]]) -> dict[str, Any]:
+    """What the jobs of an outsourced task found."""
+    training, attacked = (results.get(kind) for kind in ("training", "attack"))
+    found = {"inputs": attacked["inputs"]} if attacked else {}
+    if training is not None:
+        seconds = results.get("timing", {})
+        cost = dict(training["cost"])
+        for stage in ("setup", "training", "inference"):
+            cost[stage] = cost[stage] and cost[stage] | seconds.get(stage, {})
+        found |= {"learned": training["learned"], "cost": cost}
+    return {"outsourced": found or None}
+
+
+_FOUND: Mapping[type, Callable[[Mapping[Kind, dict[str, Any]]], dict[str, Any]]] = {
+    HorizontalTask: _found,
+    VerticalTask: _found_vertical,
+    OutsourcedTask: _found_outsourced,
+}
 
 
 def _verdict(outcomes: Mapping[Kind, Outcome]) -> tuple[Status, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fl_attack_bench import __version__
 
-ROOMS = ("api", "crypto", "data", "inversion", "models", "play", "representation", "scenarios", "tasks")
+ROOMS = ("api", "crypto", "data", "inversion", "models", "play", "representation", "scenarios", "sharing", "tasks")
 MODULES = (
     "accountant",
     "aggregation",

@@ -1,12 +1,13 @@
-"""Holds what the attacks on a vertical task return against the truth."""
+"""Holds what the attacks on vertical and outsourced tasks return against the truth."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fl_attack_bench.api import FeatureAttack, LabelAttack
+from fl_attack_bench.api import LabelAttack
 from fl_attack_bench.errors import UserError
+from fl_attack_bench.method import Method
 
 
 def score_labels(attack: LabelAttack, found: Tensor, labels: Tensor, known: Tensor) -> dict[str, Any]:
@@ -36,14 +37,14 @@ def score_labels(attack: LabelAttack, found: Tensor, labels: Tensor, known: Tens
     }
 
 
-def score_features(attack: FeatureAttack, found: Tensor, truth: Tensor, known: Tensor) -> list[dict[str, Any]]:
-    """Mean squared error of each victim's features, beside that of the mean of the known samples.
+def score_features(attack: Method, found: Tensor, truth: Tensor, known: Tensor) -> list[dict[str, Any]]:
+    """Mean squared error of each victim's features, beside that of the mean of some other samples.
 
     Args:
         attack: for the error's name.
         found: what it returned, shape ``(V, D)``.
         truth: shape ``(V, D)``, in [0, 1].
-        known: features of the samples that it knew, shape ``(T, D)``; a grey guess of 0.5 where there are none.
+        known: features of these others, shape ``(T, D)``; a grey guess of 0.5 where there are none.
 
     Raises:
         UserError: what it returned is not finite, or of another shape.

@@ -30,7 +30,7 @@ from fl_attack_bench.link import Link
 from fl_attack_bench.record import Status
 from fl_attack_bench.schema import Document
 from fl_attack_bench.suite import Cell, MethodSpec
-from fl_attack_bench.tasks import HorizontalTask
+from fl_attack_bench.tasks import HorizontalTask, OutsourcedTask
 
 Kind = Literal["centralised", "training", "timing", "attack", "corrupted"]
 ATTACKING: frozenset[Kind] = frozenset({"attack", "corrupted"})
@@ -137,7 +137,10 @@ class Job(Document):
 
 def of(cell: Cell, context: Context = _NO_CONTEXT) -> list[Job]:
     """The jobs of a cell, each behind those it needs."""
-    kinds = _horizontal(cell.task) if isinstance(cell.task, HorizontalTask) else _vertical(cell)
+    if isinstance(cell.task, HorizontalTask):
+        kinds = _horizontal(cell.task)
+    else:
+        kinds = _attacked_once(cell, "attack" if isinstance(cell.task, OutsourcedTask) else "corrupted")
     return [Job(kind=kind, cell=cell, context=context) for kind in kinds]
 
 
@@ -152,9 +155,9 @@ def _horizontal(task: HorizontalTask) -> list[Kind]:
     return kinds
 
 
-def _vertical(cell: Cell) -> list[Kind]:
-    """No centralised counterpart: undefended, the parties compute what one party with all features would."""
-    return ["training", "timing", "corrupted"] if cell.attack is not None else ["training", "timing"]
+def _attacked_once(cell: Cell, attacking: Kind) -> list[Kind]:
+    """No centralised counterpart: undefended, the parties compute what one party with all data would."""
+    return ["training", "timing", attacking] if cell.attack is not None else ["training", "timing"]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ _ITEM = re.compile(rf'\s*({_QUOTED}|[^,=\[\]"]+)\s*(?:,(?!$)|$)')
 _INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _BARE = re.compile(r"[\w./:+-]+")
-_PIECE = re.compile(rf'\[(?:{_QUOTED}|[^\]"\[]|\[[^\]]*\])*\]|[^\[+]+|.', re.DOTALL)
+_PIECE = re.compile(rf'\[(?:{_QUOTED}|[^\]"\[]|\[(?:{_QUOTED}|[^\]"])*\])*\]|[^\[+]+|.', re.DOTALL)
 _WHOLE = re.compile(r"\w+|.*(\]|\.py)", re.DOTALL)
 
 

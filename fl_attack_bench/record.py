@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from fl_attack_bench.errors import UserError
+from fl_attack_bench.outsourced_record import OutsourcedResult
 from fl_attack_bench.schema import Document
 from fl_attack_bench.suite import Cell, Gate
 from fl_attack_bench.vertical_record import VerticalResult
@@ -245,6 +246,7 @@ class Record(Document):
     cost: Cost | None = None
     privacy: Privacy | None = None
     vertical: VerticalResult | None = None
+    outsourced: OutsourcedResult | None = None
     provenance: Provenance
 
     def without_timings(self) -> dict[str, Any]:
@@ -262,6 +264,12 @@ class Record(Document):
         for part in ("labels", "features"):
             if vertical.get(part):
                 del vertical[part]["seconds"]
+        outsourced = data["outsourced"] or {}
+        if outsourced.get("inputs"):
+            del outsourced["inputs"]["seconds"]
+        for stage in (outsourced.get("cost") or {}).values():
+            for key in ("seconds", "offline_seconds", "party_seconds") if isinstance(stage, dict) else ():
+                del stage[key]
         return data
 
 

@@ -22,8 +22,8 @@ Kind = Literal["attack", "defense"]
 Origin = Literal["built-in", "entry-point", "path"]
 _FOLDERS = {"attack": "fl_attack_bench.attacks", "defense": "fl_attack_bench.defenses"}
 _BASES = {
-    "attack": "PassiveAttack, ActiveAttack, BackdoorAttack, LabelAttack or FeatureAttack",
-    "defense": "HorizontalDefense or VerticalDefense",
+    "attack": "PassiveAttack, ActiveAttack, BackdoorAttack, LabelAttack, FeatureAttack or OutsourcedAttack",
+    "defense": "HorizontalDefense, VerticalDefense or OutsourcedDefense",
 }
 
 
@@ -155,8 +155,15 @@ def _describe(kind: Kind, name: str, module: types.ModuleType, origin: Origin) -
 def _checked(kind: Kind, name: str, cls: object) -> type[Method]:
     from fl_attack_bench import api
 
-    attacks = (api.PassiveAttack, api.ActiveAttack, api.BackdoorAttack, api.LabelAttack, api.FeatureAttack)
-    bases = attacks if kind == "attack" else (api.HorizontalDefense, api.VerticalDefense)
+    attacks = (
+        api.PassiveAttack,
+        api.ActiveAttack,
+        api.BackdoorAttack,
+        api.LabelAttack,
+        api.FeatureAttack,
+        api.OutsourcedAttack,
+    )
+    bases = attacks if kind == "attack" else (api.HorizontalDefense, api.VerticalDefense, api.OutsourcedDefense)
     if not (inspect.isclass(cls) and issubclass(cls, bases)):
         raise UserError(f"{kind} {name!r} is not a {_BASES[kind]}: derive its class from fl_attack_bench.api")
     if not hasattr(cls, "card"):

@@ -88,6 +88,8 @@ class Limits(Document):
 class Gate(Document):
     """When an attack counts on a task: on the undefended baseline it must work.
 
+    Outsourced tasks have no gate: where nothing is defended their data lie in the clear, and every attack counts.
+
     Args:
         mse: horizontal tasks: an image is reconstructed where its MSE is below.
         share: horizontal tasks: at least this share of the images is reconstructed.

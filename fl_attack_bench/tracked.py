@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fl_attack_bench.outsourced_record import OutsourcedCost, OutsourcedResult, StageCost
 from fl_attack_bench.record import Reconstructed, Record
 from fl_attack_bench.suite import MethodSpec
 from fl_attack_bench.vertical_record import VerticalCost, VerticalLearned
@@ -62,6 +63,7 @@ def figures(record: Record) -> list[Figure]:
         *_integrity(record),
         *_cost(record),
         *_vertical(record),
+        *(_outsourced(record.outsourced) if record.outsourced else ()),
         ("seconds", record.provenance.seconds, 0),
     ]
 
@@ -174,6 +176,44 @@ def _epoch_cost(cost: VerticalCost) -> Iterator[Figure]:
     for party, traffic in cost.parties.items():
         yield _legal(f"cost/bytes_sent/{party}"), traffic.sent, 0
         yield _legal(f"cost/bytes_received/{party}"), traffic.received, 0
+
+
+def _outsourced(found: OutsourcedResult) -> Iterator[Figure]:
+    if found.learned is not None:
+        for name, value in found.learned.model_dump().items():
+            if value is not None:
+                yield f"utility/{name}", float(value), 0
+    if found.inputs is not None:
+        victims = found.inputs.victims
+        yield "privacy/input_mse", statistics.fmean(one.mse for one in victims), 0
+        yield "privacy/input_mse_min", min(one.mse for one in victims), 0
+        yield "privacy/input_mse_blind", statistics.fmean(one.blind for one in victims), 0
+        yield "privacy/known", float(found.inputs.known), 0
+        yield "privacy/attack_seconds", found.inputs.seconds, 0
+    if found.cost is not None:
+        yield from _stages(found.cost)
+
+
+def _stages(cost: OutsourcedCost) -> Iterator[Figure]:
+    yield "cost/bytes_total", float(cost.bytes_total), 0
+    for name, stage in (("setup", cost.setup), ("training", cost.training), ("inference", cost.inference)):
+        if stage is not None:
+            yield from ((_legal(f"cost/{name}/{what}"), value, 0) for what, value in _of_stage(stage))
+
+
+def _of_stage(stage: StageCost) -> Iterator[tuple[str, float]]:
+    for what in ("sent", "offline_sent"):
+        yield f"bytes_{what}", sum(getattr(party, what) for party in stage.parties.values())
+    for what in ("batches", "samples", "rounds", "seconds", "offline_seconds"):
+        if (value := getattr(stage, what)) is not None:
+            yield what, float(value)
+    for link, seconds in stage.network.items():
+        yield f"network_seconds/{link}", seconds
+    for party, traffic in stage.parties.items():
+        for what, value in traffic.model_dump().items():
+            yield f"bytes_{what}/{party}", value
+    for party, seconds in (stage.party_seconds or {}).items():
+        yield f"seconds/{party}", seconds
 
 
 def _thinned(points: Sequence[tuple[int, float]], most: int) -> Iterator[tuple[int, float]]:

@@ -17,9 +17,20 @@ METHODS = sorted(
 NAMES = {path.stem for path in METHODS}
 METHOD_PACKAGES = ("fl_attack_bench.attacks", "fl_attack_bench.defenses", "attacks", "defenses")
 # What a method may import of the engine: the public modules.
-PUBLIC = {"api", "inversion", "representation", "crypto", "metrics", "accountant", "secure_aggregation"}
+PUBLIC = {"api", "inversion", "representation", "crypto", "metrics", "accountant", "secure_aggregation", "sharing"}
 # What score.py, compare.py and site/ may import of the engine: records and what they are made of.
-PURE = {"record", "vertical_record", "suite", "tasks", "schema", "errors", "score", "compare", "site"}
+PURE = {
+    "record",
+    "outsourced_record",
+    "vertical_record",
+    "suite",
+    "tasks",
+    "schema",
+    "errors",
+    "score",
+    "compare",
+    "site",
+}
 PLOTTING = {"matplotlib", "seaborn", "plotly", "PIL"}
 HEAVY = {"mlflow", "ray", "dask", "distributed", "pandas", "jinja2", "sklearn", *PLOTTING}
 RIGHT = {"score", "compare", "site", "cli"}

@@ -51,6 +51,7 @@ def test_a_chain_is_read_back(links):
         ("a+b", ["a", "b"]),
         ("a[x=1e+5]+b[y=[1,2]]+./c.py", ["a", "b", "./c.py"]),
         ('a[x="+]"]+b', ["a", "b"]),
+        ('a[x=["]"]]+b[x="\\""]', ["a", "b"]),
         ("./one+two.py", []),
         ("./one+two.py+a", ["./one+two.py", "a"]),
     ],

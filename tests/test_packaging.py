@@ -168,7 +168,13 @@ def test_the_constraints_name_every_dependency():
 def test_every_library_that_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.match(r"[\w.-]+", line)[0].replace("-", "_") for line in project["dependencies"]}
-    called = {"yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit_learn", "pydantic_core": "pydantic"}
+    called = {
+        "yaml": "pyyaml",
+        "PIL": "pillow",
+        "sklearn": "scikit_learn",
+        "pydantic_core": "pydantic",
+        "grpc": "grpcio",
+    }
     imported = set()
     for folder in ("attacks", "defenses", "fl_attack_bench"):
         for path in (ROOT / folder).rglob("*.py"):

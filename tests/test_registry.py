@@ -107,7 +107,7 @@ def test_a_file_that_does_not_import_is_named(tmp_path, text, message):
 
 def test_a_file_holds_one_method_of_the_right_kind_with_a_card(tmp_path):
     (tmp_path / "none.py").write_text("x = 1\n")
-    with pytest.raises(UserError, match=r"none.py: a method's file holds one public [\w ]+; found none"):
+    with pytest.raises(UserError, match=r"none.py: a method's file holds one public [\w, ]+; found none"):
         registry.find("defense", str(tmp_path / "none.py"))
     two = write(
         tmp_path / "two.py",
@@ -116,9 +116,9 @@ def test_a_file_holds_one_method_of_the_right_kind_with_a_card(tmp_path):
             card = CARD
         """,
     )
-    with pytest.raises(UserError, match=r"two.py: a method's file holds one public [\w ]+; found Mine, Other"):
+    with pytest.raises(UserError, match=r"two.py: a method's file holds one public [\w, ]+; found Mine, Other"):
         registry.find("defense", two)
-    with pytest.raises(UserError, match=r"defense 'attacks' is not a HorizontalDefense or [\w ]+: derive"):
+    with pytest.raises(UserError, match=r"defense 'attacks' is not a HorizontalDefense, [\w, ]+: derive"):
         registry.find("defense", write(tmp_path / "attacks.py", base="PassiveAttack"))
     with pytest.raises(UserError, match=r"attack 'noise' is not a PassiveAttack, .*: derive its class"):
         registry.find("attack", write(tmp_path / "noise.py"))

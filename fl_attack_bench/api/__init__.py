@@ -31,6 +31,23 @@ from fl_attack_bench.api.horizontal import (
     Reconstruction,
     SeenRound,
 )
+from fl_attack_bench.api.outsourced import (
+    COMPUTE,
+    HELPER,
+    LABELS,
+    OWNER,
+    THIRD,
+    Endpoint,
+    Entering,
+    Holding,
+    Moment,
+    OutsourcedAttack,
+    OutsourcedDefense,
+    OutsourcedView,
+    PartySilent,
+    Plan,
+    ProtocolParty,
+)
 from fl_attack_bench.api.vertical import (
     ACTIVE,
     ActiveView,
@@ -53,12 +70,18 @@ from fl_attack_bench.codec import CodecError, Dense, Part, Payload, Sparse, fram
 from fl_attack_bench.errors import SkipCell
 from fl_attack_bench.method import Card, Method
 from fl_attack_bench.seeds import Streams
+from fl_attack_bench.tasks.outsourced import Layer
 from fl_attack_bench.update import Layout, Update
 from fl_attack_bench.wire import SERVER, Message
 
 __all__ = [
     "ACTIVE",
+    "COMPUTE",
+    "HELPER",
+    "LABELS",
+    "OWNER",
     "SERVER",
+    "THIRD",
     "UPDATE",
     "ActiveAttack",
     "ActiveView",
@@ -72,6 +95,8 @@ __all__ = [
     "Collector",
     "Contribution",
     "Dense",
+    "Endpoint",
+    "Entering",
     "Exchange",
     "Exposure",
     "FeatureAttack",
@@ -79,21 +104,30 @@ __all__ = [
     "Following",
     "Foothold",
     "Guarantee",
+    "Holding",
     "HorizontalDefense",
     "HorizontalView",
     "LabelAttack",
+    "Layer",
     "Layout",
     "LocalPlan",
     "LocalStep",
     "Mean",
     "Message",
     "Method",
+    "Moment",
     "Observation",
+    "OutsourcedAttack",
+    "OutsourcedDefense",
+    "OutsourcedView",
     "Part",
     "Party",
+    "PartySilent",
     "PassiveAttack",
     "PassiveView",
     "Payload",
+    "Plan",
+    "ProtocolParty",
     "Reconstruction",
     "Returned",
     "Round",

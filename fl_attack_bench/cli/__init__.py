@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from fl_attack_bench import __version__
-from fl_attack_bench.cli import board, communication, doctor, listing, play, show, sync
+from fl_attack_bench.cli import board, communication, doctor, listing, parties, play, show, sync
 from fl_attack_bench.cli.output import complain
 from fl_attack_bench.errors import UserError
 
@@ -21,6 +21,7 @@ app.command("list")(listing.list_names)
 app.command("show")(show.show)
 app.command("doctor")(doctor.doctor)
 app.command("communication")(communication.communication)
+app.command("parties")(parties.parties)
 app.command("sync")(sync.sync)
 app.add_typer(board.app, name="board")
 

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Iterator, Sequence
 
-from fl_attack_bench.cli import vertical_record
+from fl_attack_bench.cli import outsourced_record, vertical_record
 from fl_attack_bench.cli.vertical_record import Row, duration
 from fl_attack_bench.notation import written
 from fl_attack_bench.record import Cost, Integrity, MethodUsed, Reconstructed, Record
@@ -34,6 +34,8 @@ def shown(record: Record) -> Iterator[Row]:
         yield from _cost(record.cost)
     if record.vertical is not None:
         yield from vertical_record.shown(record.vertical)
+    if record.outsourced is not None:
+        yield from outsourced_record.shown(record.outsourced)
     if record.privacy is not None:
         yield "guarantee", record.privacy.statement
     yield from _provenance(record)

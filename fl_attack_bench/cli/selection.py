@@ -9,7 +9,7 @@ from fl_attack_bench.data import catalogue
 from fl_attack_bench.errors import UnknownNameError, UserError
 from fl_attack_bench.schema import parse
 from fl_attack_bench.suite import Cell, MethodSpec, Suite
-from fl_attack_bench.tasks import HorizontalTask, Task, VerticalTask
+from fl_attack_bench.tasks import HorizontalTask, OutsourcedTask, Task, VerticalTask
 
 
 def narrow(
@@ -60,12 +60,15 @@ def check_tasks(cells: Iterable[Cell], data_dir: Path, *, download: bool) -> Non
             if isinstance(task, HorizontalTask):
                 _check_network(task)
             elif task.dataset in catalogue.NUMBERS:
-                raise UserError(f"the targets of {task.dataset} are numbers; vertical tasks are for class labels")
+                scenario = "vertical" if isinstance(task, VerticalTask) else "outsourced"
+                raise UserError(f"the targets of {task.dataset} are numbers; {scenario} tasks are for class labels")
             here = catalogue.present(task.dataset, data_dir)
             if not here and not (download and catalogue.fetched(task.dataset)):
                 raise UserError(catalogue.absent(task.dataset, data_dir))
             if here and isinstance(task, VerticalTask):
                 _check_features(task, data_dir)
+            elif here and isinstance(task, OutsourcedTask):
+                _check_layers(task, data_dir)
         except UserError as error:
             raise UserError(f"task {task.name!r}: {error}") from None
 
@@ -86,6 +89,15 @@ def _check_features(task: VerticalTask, data_dir: Path) -> None:
     from fl_attack_bench.seeds import Streams
 
     features.deal(task, datasets.load(task.dataset, data_dir), Streams(0))
+
+
+def _check_layers(task: OutsourcedTask, data_dir: Path) -> None:
+    """Refuse layers that do not fit the images or the classes."""
+    from fl_attack_bench.data import datasets
+    from fl_attack_bench.models import stack
+
+    dataset = datasets.load(task.dataset, data_dir)
+    stack.fitted(task, dataset.image_shape, dataset.classes)
 
 
 def _tasks(suite: Suite, names: Sequence[str], where: str) -> list[Task]:

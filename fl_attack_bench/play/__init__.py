@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fl_attack_bench.jobs import RESULT, Job, Kind, Settings, publishing
-from fl_attack_bench.play import horizontal, vertical
-from fl_attack_bench.tasks import HorizontalTask
+from fl_attack_bench.play import horizontal, outsourced, vertical
+from fl_attack_bench.tasks import HorizontalTask, OutsourcedTask, VerticalTask
 
 Player = Callable[[Path], dict[str, Any]]
 
@@ -30,6 +30,5 @@ def play(job: Job, settings: Settings) -> None:
 
 
 def _players(job: Job, settings: Settings) -> Mapping[Kind, Player]:
-    if isinstance(job.cell.task, HorizontalTask):
-        return horizontal.players(job, settings)
-    return vertical.players(job, settings)
+    scenarios = {HorizontalTask: horizontal.players, VerticalTask: vertical.players, OutsourcedTask: outsourced.players}
+    return scenarios[type(job.cell.task)](job, settings)

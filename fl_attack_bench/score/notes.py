@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 
+from fl_attack_bench.outsourced_record import OutsourcedLearned
 from fl_attack_bench.record import Learned, Record
 from fl_attack_bench.score.board_row import DIRTY
 from fl_attack_bench.vertical_record import VerticalLearned
@@ -45,9 +46,14 @@ def notes(played: Sequence[Record], data: Set[str], baseline: Set[str]) -> tuple
     return tuple(text for holds, text in terms if holds)
 
 
-def _honest(played: Iterable[Record]) -> list[Learned | VerticalLearned | None]:
-    """What was learned where all were honest, on either track."""
-    return [record.vertical.honest if record.vertical else record.utility for record in played]
+def _honest(played: Iterable[Record]) -> list[Learned | VerticalLearned | OutsourcedLearned | None]:
+    """What was learned where all were honest, on any track."""
+    found: list[Learned | VerticalLearned | OutsourcedLearned | None] = []
+    for record in played:
+        found.append(record.utility)
+        found.append(record.vertical.honest if record.vertical else None)
+        found.append(record.outsourced.learned if record.outsourced else None)
+    return found
 
 
 def _attacks_differ(played: Iterable[Record]) -> bool:

@@ -14,6 +14,8 @@ def fault(record: Record) -> str:
         return "a task of another scenario"
     if record.vertical is not None:
         return "a result of a vertical task on a horizontal one is impossible"
+    if record.outsourced is not None:
+        return "a result of an outsourced task on a horizontal one is impossible"
     victims = task.victims
     for done in record.reconstructed:
         held = sorted(score.victim for score in done.victims)

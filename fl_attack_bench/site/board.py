@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fl_attack_bench import __version__, score
 from fl_attack_bench.record import Record
+from fl_attack_bench.score.outsourced.row import MOMENTS, InputAttack, OutsourcedRow
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.score.vertical.row import VerticalRow
 from fl_attack_bench.site import (
@@ -22,6 +23,9 @@ from fl_attack_bench.site import (
     filters,
     formats,
     integrity,
+    outsourced,
+    outsourced_curves,
+    outsourced_figures,
     robustness,
     style,
     vertical,
@@ -30,7 +34,9 @@ from fl_attack_bench.site import (
 )
 from fl_attack_bench.site.contents import Contents, DefensePage, Scene
 from fl_attack_bench.site.downloads import write_attacks, write_csv, write_integrity, write_json
-from fl_attack_bench.site.pictures import Gallery, Strip
+from fl_attack_bench.site.outsourced import Sweep
+from fl_attack_bench.site.outsourced_downloads import write_outsourced, write_outsourced_attacks
+from fl_attack_bench.site.pictures import Gallery, Sheet, Strip
 from fl_attack_bench.site.publish import publishing
 from fl_attack_bench.site.vertical_downloads import write_vertical, write_vertical_attacks
 from fl_attack_bench.tasks.base import BASELINE
@@ -63,12 +69,13 @@ def build(
         UserError: ``out`` exists and is not a board.
     """
     kept = score.latest(records)
-    board = contents.gather(score.rows(kept), score.vertical_rows(kept), kept)
+    board = contents.gather(score.rows(kept), score.vertical_rows(kept), score.outsourced_rows(kept), kept)
     with publishing(out) as folder:
         gallery = Gallery(pictures, folder)
         pages = _Pages(board, folder, gallery, title)
         pages.write_tasks()
         pages.write_vertical_tasks()
+        pages.write_outsourced_tasks()
         pages.write_defenses()
         _write_data(board, folder)
         write_json(kept, folder / "records.json")
@@ -81,7 +88,7 @@ def build(
 
 def _write_data(board: Contents, folder: Path) -> None:
     """The tables as CSV; a track without rows has none, unless the board is empty."""
-    if board.rows or not board.vertical:
+    if board.rows or not board.everything:
         write_csv(board.rows, folder / "data.csv")
         write_attacks(board.rows, folder / "attacks.csv")
     if board.embattled:
@@ -89,6 +96,9 @@ def _write_data(board: Contents, folder: Path) -> None:
     if board.vertical:
         write_vertical(board.vertical, folder / "vertical.csv")
         write_vertical_attacks(board.vertical, folder / "vertical-attacks.csv")
+    if board.outsourced:
+        write_outsourced(board.outsourced, folder / "outsourced.csv")
+        write_outsourced_attacks(board.outsourced, folder / "outsourced-attacks.csv")
 
 
 class _Pages:
@@ -106,11 +116,13 @@ class _Pages:
             evidence=evidence,
             integrity=integrity,
             vertical=vertical,
+            outsourced=outsourced,
             filters=filters,
         )
         with style.drawing():
             self.drawn = {scene.slug: self._figures(scene) for scene in board.scenes}
             self.drawn |= {scene.slug: self._vertical_figures(scene) for scene in board.vertical_scenes}
+            self.drawn |= {scene.slug: self._outsourced_figures(scene) for scene in board.outsourced_scenes}
 
     def write_index(self, warnings: Sequence[str]) -> None:
         self._render(
@@ -120,6 +132,7 @@ class _Pages:
             drawn=self.drawn,
             pictured=[scene for scene in self.board.scenes if self.drawn[scene.slug]["tradeoff"]],
             plotted=[scene for scene in self.board.vertical_scenes if self.drawn[scene.slug]["tradeoff"]],
+            shared_out=[scene for scene in self.board.outsourced_scenes if self.drawn[scene.slug]["chances"]],
         )
 
     def write_tasks(self) -> None:
@@ -131,6 +144,17 @@ class _Pages:
         for page in self.board.vertical_tasks:
             sheets = {scene.slug: self.gallery.features(scene.rows, self.board.records) for scene in page.scenes}
             self._render("vertical.html", page.path, page=page, drawn=self.drawn, sheets=sheets)
+
+    def write_outsourced_tasks(self) -> None:
+        records = self.board.records
+        for page in self.board.outsourced_tasks:
+            with style.drawing():
+                sweeps = {scene.slug: self._sweeps(scene) for scene in page.scenes}
+            sheets = {
+                scene.slug: [(moment, self.gallery.inputs(scene.rows, records, moment)) for moment in MOMENTS]
+                for scene in page.scenes
+            }
+            self._render("outsourced.html", page.path, page=page, drawn=self.drawn, sheets=sheets, sweeps=sweeps)
 
     def write_defenses(self) -> None:
         for page in self.board.defenses:
@@ -156,6 +180,22 @@ class _Pages:
             "scores": vertical_curves.scores(rows, folder, f"{scene.slug}-scores"),
             "traffic": vertical_figures.traffic(rows, folder, f"{scene.slug}-traffic"),
         }
+
+    def _outsourced_figures(self, scene: Scene[OutsourcedRow]) -> dict[str, style.Figures | None]:
+        rows, looks, folder = scene.rows, self.looks, self.folder
+        return {
+            "chances": outsourced_curves.chances(rows, looks, folder, f"{scene.slug}-chances"),
+            "cost": outsourced_figures.cost(rows, folder, f"{scene.slug}-cost"),
+            "tradeoff": outsourced_figures.tradeoff(rows, looks, folder, f"{scene.slug}-tradeoff"),
+        }
+
+    def _sweeps(self, scene: Scene[OutsourcedRow]) -> list[tuple[Sweep, style.Figures, Sheet[InputAttack] | None]]:
+        """By number of known samples: each attack's figure, and its pictures where it comes closest."""
+        found = []
+        for place, sweep in enumerate(outsourced.sweeps(scene.rows)):
+            drawn = outsourced_curves.known(sweep, self.looks, self.folder, f"{scene.slug}-known-{place}")
+            found.append((sweep, drawn, self.gallery.variants(*sweep.closest, self.board.records)))
+        return found
 
     def _figures(self, scene: Scene[Row]) -> dict[str, style.Figures | None]:
         rows, records, looks, folder = scene.rows, self.board.records, self.looks, self.folder

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from fl_attack_bench.record import MethodUsed, Record
 from fl_attack_bench.score.board_row import DIRTY, BoardRow, Failure
+from fl_attack_bench.score.outsourced.row import OutsourcedRow
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.score.vertical.row import VerticalRow
 from fl_attack_bench.site import formats
@@ -60,22 +61,25 @@ class DefensePage:
     method: MethodUsed | None
     rows: tuple[Row, ...]
     vertical: tuple[VerticalRow, ...]
+    outsourced: tuple[OutsourcedRow, ...]
 
     @property
     def everything(self) -> tuple[BoardRow, ...]:
         """The rows of all tracks."""
-        return (*self.rows, *self.vertical)
+        return (*self.rows, *self.vertical, *self.outsourced)
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The whole board, before it is drawn. The two tracks share no table: their figures are of different things.
+    """The whole board, before it is drawn. The tracks share no table: their figures are of different things.
 
     Args:
         rows: those of horizontal tasks, in the order in which tables show them.
         vertical: likewise, of vertical tasks.
+        outsourced: likewise, of outsourced tasks.
         tasks: one page a horizontal task.
         vertical_tasks: one page a vertical task.
+        outsourced_tasks: one page an outsourced task.
         defenses: one page a defense, the undefended first.
         records: by cell id.
         labels: each task page's path with the task's name on the board.
@@ -83,8 +87,10 @@ class Contents:
 
     rows: tuple[Row, ...]
     vertical: tuple[VerticalRow, ...]
+    outsourced: tuple[OutsourcedRow, ...]
     tasks: tuple[TaskPage[Row], ...]
     vertical_tasks: tuple[TaskPage[VerticalRow], ...]
+    outsourced_tasks: tuple[TaskPage[OutsourcedRow], ...]
     defenses: tuple[DefensePage, ...]
     records: Mapping[str, Record]
     labels: Mapping[str, str]
@@ -92,7 +98,12 @@ class Contents:
     @property
     def everything(self) -> tuple[BoardRow, ...]:
         """The rows of all tracks."""
-        return (*self.rows, *self.vertical)
+        return (*self.rows, *self.vertical, *self.outsourced)
+
+    @property
+    def pages(self) -> tuple[TaskPage[Any], ...]:
+        """Every task's, of all tracks."""
+        return (*self.tasks, *self.vertical_tasks, *self.outsourced_tasks)
 
     @property
     def scenes(self) -> tuple[Scene[Row], ...]:
@@ -103,6 +114,11 @@ class Contents:
     def vertical_scenes(self) -> tuple[Scene[VerticalRow], ...]:
         """Every vertical task on every hardware profile."""
         return tuple(scene for task in self.vertical_tasks for scene in task.scenes)
+
+    @property
+    def outsourced_scenes(self) -> tuple[Scene[OutsourcedRow], ...]:
+        """Every outsourced task on every hardware profile."""
+        return tuple(scene for task in self.outsourced_tasks for scene in task.scenes)
 
     @property
     def curious(self) -> tuple[Row, ...]:
@@ -134,32 +150,35 @@ class Contents:
         return max(days, default="")
 
 
-def gather(rows: Sequence[Row], vertical: Sequence[VerticalRow], records: Iterable[Record]) -> Contents:
+def gather(
+    rows: Sequence[Row],
+    vertical: Sequence[VerticalRow],
+    outsourced: Sequence[OutsourcedRow],
+    records: Iterable[Record],
+) -> Contents:
     """Group rows into pages."""
-    names = Counter(task for task, _ in {(row.task.name, task_identity(row)) for row in (*rows, *vertical)})
+    given: list[BoardRow] = [*rows, *vertical, *outsourced]
+    names = Counter(task for task, _ in {(row.task.name, task_identity(row)) for row in given})
     tasks, vertical_tasks = _tasks(rows, names, _standing), _tasks(vertical, names, _by_label)
-    ordered = [row for page in tasks for scene in page.scenes for row in scene.rows]
-    vertically = [row for page in vertical_tasks for scene in page.scenes for row in scene.rows]
-    families: dict[str, tuple[list[Row], list[VerticalRow]]] = defaultdict(lambda: ([], []))
-    for row in ordered:
-        families[row.spec.name][0].append(row)
-    for other in vertically:
-        families[other.spec.name][1].append(other)
-    pages = [
-        DefensePage(defense_path(first), name, title(first), _method(group), tuple(own), tuple(others))
-        for name, (own, others) in families.items()
-        for group in ([*own, *others],)
-        for first in group[:1]
-    ]
+    outsourced_tasks = _tasks(outsourced, names, _by_label)
+    ordered, vertically, shared_out = _ordered(tasks), _ordered(vertical_tasks), _ordered(outsourced_tasks)
+    pages: dict[str, DefensePage] = {}
+    for row in (*ordered, *vertically, *shared_out):
+        if row.spec.name not in pages:
+            own = (_of(row.spec.name, ordered), _of(row.spec.name, vertically), _of(row.spec.name, shared_out))
+            method = _method([*own[0], *own[1], *own[2]])
+            pages[row.spec.name] = DefensePage(defense_path(row), row.spec.name, title(row), method, *own)
     by_id = {record.cell_id: record for record in records}
     return Contents(
-        tuple(ordered),
-        tuple(vertically),
+        ordered,
+        vertically,
+        shared_out,
         tuple(tasks),
         tuple(vertical_tasks),
-        tuple(sorted(pages, key=lambda page: (not page.everything[0].baseline, page.name))),
+        tuple(outsourced_tasks),
+        tuple(sorted(pages.values(), key=lambda page: (not page.everything[0].baseline, page.name))),
         by_id,
-        {page.path: page.label for page in tasks} | {page.path: page.label for page in vertical_tasks},
+        dict([*_labels(tasks), *_labels(vertical_tasks), *_labels(outsourced_tasks)]),
     )
 
 
@@ -251,12 +270,26 @@ def _tasks(rows: Sequence[R], names: Mapping[str, int], standing: Callable[[R], 
     return pages
 
 
+def _labels(pages: Iterable[TaskPage[R]]) -> list[tuple[str, str]]:
+    return [(page.path, page.label) for page in pages]
+
+
+def _ordered(pages: Iterable[TaskPage[R]]) -> tuple[R, ...]:
+    """All their rows, in the order in which tables show them."""
+    return tuple(row for page in pages for scene in page.scenes for row in scene.rows)
+
+
+def _of(defense: str, rows: Iterable[R]) -> tuple[R, ...]:
+    """Those of one defense, with all its variants."""
+    return tuple(row for row in rows if row.spec.name == defense)
+
+
 def _standing(row: Row) -> tuple[bool, bool, float, str]:
     """The undefended first, then the most private; those without a figure last."""
     return (not row.baseline, row.privacy is None, -row.privacy.mean.value if row.privacy else 0.0, row.defense)
 
 
-def _by_label(row: VerticalRow) -> tuple[bool, list[tuple[int, float, str]]]:
+def _by_label(row: BoardRow) -> tuple[bool, list[tuple[int, float, str]]]:
     """The undefended first. No single figure ranks the others: sweeps stand together."""
     return (not row.baseline, in_order(row.defense))
 

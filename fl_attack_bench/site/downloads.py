@@ -121,6 +121,18 @@ def of_row(row: BoardRow) -> dict[str, Value]:
     }
 
 
+def qualified(row: BoardRow) -> dict[str, Value]:
+    """What qualifies a row's figures, behind :func:`of_row`."""
+    return of_row(row) | {
+        "dataset": row.task.dataset,
+        "model": row.task.network,
+        "verdict": row.verdict,
+        "pareto": row.pareto,
+        "complete": row.complete,
+        "failures": row.summary,
+    }
+
+
 def attack_line(row: Row, one: AttackScore, layers: Sequence[str]) -> dict[str, Value]:
     """An attack under a defense at a moment as plain cells. Shares in [0, 1]; bounds and distances in pixel L2."""
     certified = one.certified

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fl_attack_bench.score.board_row import BoardRow
+from fl_attack_bench.score.outsourced.row import OutsourcedRow
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.score.vertical.row import AttackResult, VerticalRow
 from fl_attack_bench.site import contents, formats
@@ -24,6 +25,12 @@ def vertical_choices(board: Contents) -> dict[str, list[str]]:
     """Those of the vertical overview."""
     attacks = {attack for row in board.vertical for attack in row.attacks}
     return _choices(board, board.vertical, attacks)
+
+
+def outsourced_choices(board: Contents) -> dict[str, list[str]]:
+    """Those of the outsourced overview."""
+    attacks = {one.attack for row in board.outsourced for one in row.attacks}
+    return _choices(board, board.outsourced, attacks)
 
 
 def _choices(board: Contents, rows: Sequence[BoardRow], attacks: Iterable[str]) -> dict[str, list[str]]:
@@ -66,6 +73,20 @@ def vertical_attack_data(row: VerticalRow) -> str:
         mse = inversion.figures.mse.mean
         note = f"blind guess {formats.mse(inversion.figures.blind)}; {_standing(inversion)}"
         found[inversion.attack]["features"] = {"value": mse, "text": formats.mse(mse), "note": note}
+    return json.dumps(found)
+
+
+def outsourced_attack_data(row: OutsourcedRow) -> str:
+    """Each attack's own error and chance for the overview's script, as JSON: by column a value, text and a note."""
+    found: dict[str, dict[str, Own]] = {}
+    for one in row.attacks:
+        mse = one.mse.mean
+        note = f"{one.party}, {one.moment}; blind guess {formats.mse(one.blind)}"
+        exact = f"exact {formats.percent(one.exact, 0)}"
+        found[one.attack] = {
+            "mse": {"value": mse, "text": formats.mse(mse), "note": note},
+            "chance": {"value": one.near, "text": formats.percent(one.near, 0), "note": exact},
+        }
     return json.dumps(found)
 
 

@@ -77,7 +77,9 @@ def seconds(value: float | None) -> str:
         return NOTHING
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
         if value * factor >= 1 or unit == "µs":
-            return f"{value * factor:,.3g} {unit}" if value < 1e6 else f"{value:.3g} s"
+            if value >= 999.5:
+                return f"{value:,.0f} s" if value < 1e6 else f"{value:.3g} s"
+            return f"{value * factor:.3g} {unit}"
     return NOTHING
 
 

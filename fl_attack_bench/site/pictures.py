@@ -2,26 +2,32 @@
 
 import hashlib
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_attack_bench.outsourced_record import InputError
 from fl_attack_bench.record import Record, VictimScore
 from fl_attack_bench.score.board_row import BoardRow
+from fl_attack_bench.score.outsourced.row import InputAttack, Moment, OutsourcedRow
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.score.vertical.row import VerticalRow
+from fl_attack_bench.suite import MethodSpec
 from fl_attack_bench.vertical_record import FeatureError
 
 FILE = "reconstructions.npz"
 MAX_BYTES = 256_000_000
 SHOWN = 10
 Arrays = Mapping[str, NDArray[np.uint8]]
-Score = VictimScore | FeatureError
+NAMES = ("originals", "initial", "trained", "training", "inference")
+Score = VictimScore | FeatureError | InputError
+Rebuilt = Callable[[Record], Sequence[FeatureError | InputError]]
+H = TypeVar("H")
 
 
 @dataclass(frozen=True)
@@ -50,18 +56,18 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """The same images under every defense of a task, each by the attack that came closest.
+class Sheet(Generic[H]):
+    """The same images one line below the other: under every defense of a task, or by every variant of an attack.
 
     Args:
         seed: the one that all pictures come from.
         originals: the sample's id and picture, one a column.
-        lines: a row of the table with one shot a column; None where no picture is.
+        lines: what the line is of, with one shot a column; None where no picture is.
     """
 
     seed: int
     originals: tuple[tuple[int, str], ...]
-    lines: tuple[tuple[BoardRow, tuple[Shot | None, ...]], ...]
+    lines: tuple[tuple[H, tuple[Shot | None, ...]], ...]
 
 
 @dataclass
@@ -93,7 +99,7 @@ class Gallery:
         kept = tuple(shot for shot in shots if shot)
         return Strip(attack, moment, kept, len(ranked)) if kept else None
 
-    def sheet(self, rows: Sequence[Row], records: Mapping[str, Record]) -> Sheet | None:
+    def sheet(self, rows: Sequence[Row], records: Mapping[str, Record]) -> Sheet[BoardRow] | None:
         """The same victims under every defense, for the lowest seed that has pictures."""
         lines: list[tuple[BoardRow, dict[int, Shot]]] = []
         seed = min((r.cell.seed for row in rows for r in self._played(row, records)), default=0)
@@ -112,33 +118,68 @@ class Gallery:
                             shot = self._shot((score.mse, seed, place, record, score), moment, attack)
                             shots |= {score.victim: shot} if shot else {}
             lines.append((row, shots))
-        return _sheet(seed, lines)
+        return _sheet(seed, lines, _undefended(lines))
 
-    def features(self, rows: Sequence[VerticalRow], records: Mapping[str, Record]) -> Sheet | None:
-        """The same samples under every defense, each by the attack with the lowest mean MSE; lowest seed with any."""
-        lines: list[tuple[BoardRow, dict[int, Shot]]] = []
-        held = {row.records: self._rebuilt(row, records) for row in rows}
-        seed = min((record.cell.seed for found in held.values() for record in found), default=0)
+    def features(self, rows: Sequence[VerticalRow], records: Mapping[str, Record]) -> Sheet[BoardRow] | None:
+        """The same samples under every defense, each by the attack with the lowest mean MSE; lowest seed with any.
+
+        Of the attacks that count, if any does.
+        """
+        held: list[tuple[BoardRow, list[Record]]] = []
         for row in rows:
-            shots: dict[int, Shot] = {}
-            for record in held[row.records]:
-                done = record.vertical.features if record.vertical else None
-                attack = record.cell.attack.label if record.cell.attack else ""
-                for place, error in enumerate(done.victims if done and record.cell.seed == seed else ()):
-                    shot = self._shot((error.mse, seed, place, record, error), "trained", attack)
-                    shots |= {error.victim: shot} if shot else {}
-            lines.append((row, shots))
-        return _sheet(seed, lines)
+            closest = row.features or min(row.inversions, key=lambda one: one.figures.mse.mean, default=None)
+            held.append((row, self._rebuilding(row, records, closest.spec if closest else None, _features)))
+        seed, lines = self._lines(held, "trained", _features)
+        return _sheet(seed, lines, _undefended(lines))
 
-    def _rebuilt(self, row: VerticalRow, records: Mapping[str, Record]) -> list[Record]:
-        """Those of the feature attack that came closest, among the ones that count if any does."""
-        closest = row.features or min(row.inversions, key=lambda one: one.figures.mse.mean, default=None)
+    def inputs(
+        self, rows: Sequence[OutsourcedRow], records: Mapping[str, Record], moment: Moment
+    ) -> Sheet[BoardRow] | None:
+        """The same samples under every protocol, each by the attack with the lowest mean MSE; lowest seed with any."""
+        held: list[tuple[BoardRow, list[Record]]] = []
+        for row in rows:
+            own = (one for one in row.attacks if one.moment == moment)
+            closest = min(own, key=lambda one: one.mse.mean, default=None)
+            held.append((row, self._rebuilding(row, records, closest.spec if closest else None, _inputs(moment))))
+        seed, lines = self._lines(held, moment, _inputs(moment))
+        return _sheet(seed, lines, _undefended(lines))
+
+    def variants(
+        self, row: OutsourcedRow, attacks: Sequence[InputAttack], records: Mapping[str, Record]
+    ) -> Sheet[InputAttack] | None:
+        """The same samples by every variant of an attack under one protocol; the last variant orders them."""
+        moment = attacks[0].moment
+        rebuilt = _inputs(moment)
+        held = [(one, self._rebuilding(row, records, one.spec, rebuilt)) for one in attacks]
+        seed, lines = self._lines(held, moment, rebuilt)
+        return _sheet(seed, lines, lines[-1][1])
+
+    def _lines(
+        self, held: Sequence[tuple[H, Sequence[Record]]], moment: str, rebuilt: Rebuilt
+    ) -> tuple[int, list[tuple[H, dict[int, Shot]]]]:
+        """The lowest seed that has pictures, and its shots by the sample's id, line by line."""
+        seed = min((record.cell.seed for _, played in held for record in played), default=0)
+        lines: list[tuple[H, dict[int, Shot]]] = []
+        for head, played in held:
+            shots: dict[int, Shot] = {}
+            for record in played:
+                attack = record.cell.attack.label if record.cell.attack else ""
+                for place, error in enumerate(rebuilt(record) if record.cell.seed == seed else ()):
+                    shot = self._shot((error.mse, seed, place, record, error), moment, attack)
+                    shots |= {error.victim: shot} if shot else {}
+            lines.append((head, shots))
+        return seed, lines
+
+    def _rebuilding(
+        self, row: BoardRow, records: Mapping[str, Record], attack: MethodSpec | None, rebuilt: Rebuilt
+    ) -> list[Record]:
+        """Those of one attack that hold a reconstruction and its pictures."""
         played = [records[cell_id] for cell_id in row.records]
         return [
             record
             for record in played
-            if closest is not None and record.cell.attack == closest.spec and record.status == "ok"
-            if record.vertical is not None and record.vertical.features is not None and self._arrays(record) is not None
+            if attack is not None and record.cell.attack == attack and record.status == "ok"
+            if rebuilt(record) and self._arrays(record) is not None
         ]
 
     def _played(self, row: Row, records: Mapping[str, Record]) -> list[Record]:
@@ -176,7 +217,7 @@ class Gallery:
 
 
 def read(path: Path) -> dict[str, NDArray[np.uint8]]:
-    """The arrays of a cell: ``originals``, ``initial``, ``trained``, each ``(V, C, H, W)`` uint8; some may be absent.
+    """The arrays of a cell: those of :data:`NAMES`, each ``(V, C, H, W)`` uint8; some may be absent.
 
     Raises:
         ValueError: not such arrays, or larger than any cell's.
@@ -186,9 +227,7 @@ def read(path: Path) -> dict[str, NDArray[np.uint8]]:
         if sum(entry.file_size for entry in packed.infolist()) > MAX_BYTES:
             raise ValueError(f"unpacks to more than {MAX_BYTES} bytes")
     with np.load(path, allow_pickle=False) as packed:
-        arrays: dict[str, Any] = {
-            name: packed[name] for name in ("originals", "initial", "trained") if name in packed.files
-        }
+        arrays: dict[str, Any] = {name: packed[name] for name in NAMES if name in packed.files}
     for name, array in arrays.items():
         if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
             raise ValueError(f"{name} is {array.dtype} {array.shape}, not uint8 (V, 1 or 3, H, W)")
@@ -212,14 +251,33 @@ def spread(total: int, shown: int) -> list[int]:
     return [0, total - 1, *(int(place) for place in inner)]
 
 
-def _sheet(seed: int, lines: Sequence[tuple[BoardRow, dict[int, Shot]]]) -> Sheet | None:
+def _features(record: Record) -> Sequence[FeatureError | InputError]:
+    done = record.vertical.features if record.vertical else None
+    return done.victims if done else ()
+
+
+def _inputs(moment: Moment) -> Rebuilt:
+    """What a record holds of one moment."""
+
+    def rebuilt(record: Record) -> Sequence[FeatureError | InputError]:
+        done = record.outsourced.inputs if record.outsourced else None
+        return done.victims if done and done.moment == moment else ()
+
+    return rebuilt
+
+
+def _undefended(lines: Iterable[tuple[BoardRow, dict[int, Shot]]]) -> dict[int, Shot]:
+    return next((shots for row, shots in lines if row.baseline), {})
+
+
+def _sheet(seed: int, lines: Sequence[tuple[H, dict[int, Shot]]], reference: Mapping[int, Shot]) -> Sheet[H] | None:
+    """The samples in the order of the reference's errors."""
     originals = {victim: shot.original for _, shots in lines for victim, shot in shots.items()}
-    reference = next((shots for row, shots in lines if row.baseline), {})
     order = sorted(originals, key=lambda v: (reference[v].score.mse if v in reference else 2.0, v))[:SHOWN]
     if not order:
         return None
     return Sheet(
         seed,
         tuple((victim, originals[victim]) for victim in order),
-        tuple((row, tuple(shots.get(victim) for victim in order)) for row, shots in lines if shots),
+        tuple((head, tuple(shots.get(victim) for victim in order)) for head, shots in lines if shots),
     )

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fl_attack_bench.record import MethodUsed, Record
-from fl_attack_bench.score.identity import key, started
+from fl_attack_bench.record import Record
+from fl_attack_bench.score.identity import key
 from fl_attack_bench.score.papers import Beside
 from fl_attack_bench.score.vertical import published as published_beside
 from fl_attack_bench.score.vertical.row import AttackResult, Kind, PartyTraffic, VerticalCostScore, VerticalRow
 from fl_attack_bench.site import contents
-from fl_attack_bench.suite import MethodSpec
+from fl_attack_bench.site.cards import AttackCard, attack_cards
 from fl_attack_bench.tasks import VerticalTask
 
 MAX_PLACES = 6  # ranges or pixels that are named; the rest is counted
@@ -31,36 +31,6 @@ class Grid:
     kind: Kind
     columns: tuple[Result, ...]
     lines: tuple[tuple[VerticalRow, tuple[Result | None, ...]], ...]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One set of parameters of an attack.
-
-    Args:
-        spec: as the suite wrote it.
-        results: on the undefended baseline, one a kind; empty where no record holds any.
-    """
-
-    spec: MethodSpec
-    results: tuple[Result, ...]
-
-
-@dataclass(frozen=True)
-class AttackCard:
-    """An attack with all variants that were played on a task.
-
-    Args:
-        name: as the suite names it.
-        method: as it was played last; None where no record says.
-        parameters: those that all variants share, defaults included.
-        variants: in numeric order.
-    """
-
-    name: str
-    method: MethodUsed | None
-    parameters: Mapping[str, Any]
-    variants: tuple[Variant, ...]
 
 
 @dataclass(frozen=True)
@@ -95,30 +65,13 @@ def _grid(kind: Kind, rows: Sequence[VerticalRow], held: Sequence[Sequence[Resul
     return Grid(kind, tuple(columns[name] for name in order), lines)
 
 
-def cards(rows: Sequence[VerticalRow], records: Mapping[str, Record]) -> list[AttackCard]:
-    """Every attack that was to be played on a task, by name; those without any result too."""
-    played = [records[cell_id] for row in rows for cell_id in row.records]
-    specs = {key(record.cell.attack): record.cell.attack for record in played if record.cell.attack}
+def cards(rows: Sequence[VerticalRow], records: Mapping[str, Record]) -> list[AttackCard[Result]]:
+    """Every attack that was to be played on a task, with what it reaches on the undefended baseline."""
     base = next((row for row in rows if row.baseline), None)
     results: list[Result] = []
     for held in (base.backdoors, base.inferences, base.inversions) if base else ():
         results += held
-    found = []
-    for name in sorted({spec.name for spec in specs.values()}):
-        own = sorted((spec for spec in specs.values() if spec.name == name), key=lambda s: contents.in_order(s.label))
-        methods = sorted(
-            (record for record in played if record.attack and record.cell.attack and record.cell.attack.name == name),
-            key=lambda record: (started(record), record.cell_id),
-        )
-        variants = tuple(Variant(spec, tuple(one for one in results if one.spec == spec)) for spec in own)
-        used = [record.attack.parameters for record in methods if record.attack]
-        found.append(AttackCard(name, methods[-1].attack if methods else None, _shared(used), variants))
-    return found
-
-
-def _shared(parameters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    first = parameters[0] if parameters else {}
-    return {name: value for name, value in first.items() if all(other.get(name) == value for other in parameters)}
+    return attack_cards(rows, records, results)
 
 
 def traffic(rows: Sequence[VerticalRow]) -> TrafficTable | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fl_attack_bench.score.learned import Spread
 from fl_attack_bench.score.vertical.row import AttackResult, Backdoored, Inferred, Rebuilt, VerticalRow
-from fl_attack_bench.site.downloads import Value, of_row, write_lines
+from fl_attack_bench.site.downloads import Value, of_row, qualified, write_lines
 
 
 def write_vertical(rows: Sequence[VerticalRow], path: Path) -> None:
@@ -28,13 +28,7 @@ def vertical_line(row: VerticalRow, links: Sequence[str]) -> dict[str, Value]:
     """A row as plain cells. Bytes, seconds, fractions in [0, 1], and MSE over features in [0, 1]."""
     backdoor, planted = row.backdoor, row.planted
     labels, features, utility = row.labels, row.features, row.utility
-    line = of_row(row) | {
-        "dataset": row.task.dataset,
-        "model": row.task.network,
-        "verdict": row.verdict,
-        "pareto": row.pareto,
-        "complete": row.complete,
-        "failures": row.summary,
+    line = qualified(row) | {
         "backdoor_attack": backdoor.attack if backdoor else None,
         "backdoor_success": backdoor.figures.success.mean if backdoor else None,
         "backdoor_accuracy": backdoor.figures.accuracy.mean if backdoor else None,

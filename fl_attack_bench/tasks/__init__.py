@@ -6,9 +6,10 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from fl_attack_bench.tasks.horizontal import HorizontalTask
+from fl_attack_bench.tasks.outsourced import OutsourcedTask
 from fl_attack_bench.tasks.vertical import VerticalTask
 
-__all__ = ["HorizontalTask", "Task", "VerticalTask"]
+__all__ = ["HorizontalTask", "OutsourcedTask", "Task", "VerticalTask"]
 
 
 def _scenario(task: Any) -> Any:
@@ -18,5 +19,8 @@ def _scenario(task: Any) -> Any:
 
 
 Task = Annotated[
-    Annotated[HorizontalTask, Tag("horizontal")] | Annotated[VerticalTask, Tag("vertical")], Discriminator(_scenario)
+    Annotated[HorizontalTask, Tag("horizontal")]
+    | Annotated[VerticalTask, Tag("vertical")]
+    | Annotated[OutsourcedTask, Tag("outsourced")],
+    Discriminator(_scenario),
 ]

@@ -18,21 +18,26 @@ class Published(Document):
     Args:
         quantity: ``mse``: mean over victims; ``accuracy`` and ``label_accuracy``: in [0, 1]; ``correlation``: of the
             class-wise representations at a layer; ``backdoor``: the success of a backdoor, in [0, 1]. An accuracy
-            without an attack is that of honest training, with one that of the main task under it.
+            without an attack is that of honest training, with one that of the main task under it. Of an outsourced
+            task also ``seconds`` and ``bytes`` of one ``stage``: computing and the network together, all parties.
         value: as published, in our unit.
         source: where in the paper: ``Sun et al. 2021, Table 1``.
         defense: its label, as ``gradient_compression[prune=0.9]``.
         attack: its label; None where the quantity knows no attack.
         layer: of a correlation.
+        stage: of seconds and bytes: one training step or one predicted batch.
+        link: of seconds: the network's name in the hardware profile.
         note: what differs from our set-up.
     """
 
-    quantity: Literal["mse", "accuracy", "label_accuracy", "correlation", "backdoor"]
+    quantity: Literal["mse", "accuracy", "label_accuracy", "correlation", "backdoor", "seconds", "bytes"]
     value: float
     source: str = Field(max_length=200)
     defense: str = Field(default=BASELINE, max_length=300)
     attack: str | None = Field(default=None, max_length=300)
     layer: str | None = Field(default=None, max_length=200)
+    stage: Literal["training", "inference"] | None = None
+    link: str | None = Field(default=None, max_length=40)
     note: str = Field(default="", max_length=500)
 
 

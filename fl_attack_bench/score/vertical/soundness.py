@@ -20,6 +20,8 @@ def fault(record: Record) -> str:
         return "a task of another scenario"
     if record.reconstructed or record.utility or record.integrity or record.cost:
         return "a result of a horizontal task on a vertical one is impossible"
+    if record.outsourced is not None:
+        return "a result of an outsourced task on a vertical one is impossible"
     if result is None:
         return ""
     reasons = [_learned(learned, task) for learned in (result.honest, result.attacked) if learned is not None]

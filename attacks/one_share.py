@@ -1,0 +1,58 @@
+"""What one share says about a number."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor
+
+from fl_attack_bench.api import COMPUTE, Card, OutsourcedAttack, OutsourcedView, SkipCell, Streams
+from fl_attack_bench.inversion.first_outputs import public_images
+from fl_attack_bench.inversion.gaussian_prior import GaussianPrior
+from fl_attack_bench.sharing import observation
+from fl_attack_bench.sharing.arithmetic import Float
+
+
+@dataclass(frozen=True)
+class OneShare(OutsourcedAttack):
+    """The best linear estimate of features from one party's share (rtas-2021, section 4.1, "Sharing").
+
+    In floating point P0's share is the mask r and P1's is ``s = x - r`` with ``r ~ N(0, v)``: with images of mean m and
+    covariance C the estimate is ``m + (s - m) (C + v I)^-1 C``. In the ring a share is uniform, and so is P0's
+    everywhere: the estimate is the mean of the samples that are known.
+
+    Args:
+        party: whose view: ``compute/0`` or ``compute/1``.
+    """
+
+    card = Card(
+        title="One share alone",
+        paper="https://arxiv.org/abs/2008.07758",
+        threat="curious compute party",
+        assumes="public samples of the same distribution; the standard deviation of masks",
+        notes="The paper asks for masks of larger variance than the data's, and says nothing of what is left.",
+    )
+
+    party: Literal["compute/0", "compute/1"] = "compute/1"
+    auxiliary: Annotated[int, Ge(0), Le(100_000)] = 1000
+
+    @property
+    def adversary(self) -> str:
+        """Who holds the share."""
+        return self.party
+
+    def reconstruct(self, view: OutsourcedView, streams: Streams) -> Tensor:
+        """The victims' features, given the share."""
+        del streams
+        held, seen = observation.numbers(view), observation.own_share(view)
+        if seen is None:
+            raise SkipCell(f"{view.party} holds no share of the features")
+        images = public_images(view)
+        prior = GaussianPrior.of(images, view.plan.inputs)
+        if not isinstance(held, Float) or view.party == COMPUTE[0]:
+            blind = images.mean(0) if len(images) else prior.mean.reshape(view.plan.inputs)
+            return blind.expand(len(view.victims), *view.plan.inputs)
+        ids, shares = seen
+        found = torch.stack([shares[ids == victim].mean(0) for victim in view.victims])
+        return prior.denoised(found, held.mask_std**2)

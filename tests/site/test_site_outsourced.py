@@ -1,0 +1,442 @@
+"""Pages of outsourced learning: overview, task page with figures and attack cards, published rows, downloads."""
+
+import csv
+import json
+import random
+
+import numpy as np
+import outsourced_records as made
+import pytest
+import synthetic
+import vertical_records
+from test_site_board import HOSTILE, contents_of, parsed
+from test_site_evidence import built, table, task_page
+
+from fl_attack_bench import score
+from fl_attack_bench.score.outsourced.chance import DELTAS
+from fl_attack_bench.site import contents, filters, formats, outsourced
+from fl_attack_bench.suite import MethodSpec
+
+HERE = "task-mnist-cnn"
+
+
+@pytest.fixture(scope="module")
+def records():
+    return made.board(2, made.task(victims=8, published=made.PUBLISHED))
+
+
+@pytest.fixture(scope="module")
+def site(records, tmp_path_factory):
+    """An outsourced task beside a horizontal and a vertical one."""
+    others = [synthetic.record(synthetic.task(victims=4)), vertical_records.record(vertical_records.task())]
+    return built(tmp_path_factory.mktemp("outsourced"), [*records, *others])
+
+
+@pytest.fixture(scope="module")
+def page(site):
+    return task_page(site, HERE)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages without their figures, which take longest."""
+    none = dict.fromkeys(("chances", "cost", "tradeoff"))
+    monkeypatch.setattr("fl_attack_bench.site.board._Pages._outsourced_figures", lambda *_: none)
+    monkeypatch.setattr("fl_attack_bench.site.board._Pages._sweeps", lambda *_: [])
+
+
+def row_of(records, defense):
+    return next(row for row in score.outsourced_rows(records) if row.defense == defense)
+
+
+def lines_of(page, prefix="outsourced-rows"):
+    return {line[0]: line for line in table(page, prefix)[1:]}
+
+
+class TestOverview:
+    def test_one_line_a_row_with_its_figures_and_what_they_are_held_against(self, site, records):
+        found = lines_of((site / "index.html").read_text())
+        ring = row_of(records, "rtas[arithmetic=ring]")
+        line = found["Rtas arithmetic=ring"]
+        assert line[2].startswith(formats.mse(ring.privacy.mean.value))
+        assert line[2].endswith("blind guess 0.0700 rank_ matching view of third")
+        assert line[3] == "0% exact 0%"
+        assert line[4] == "91.9% ± 0.2 plain 91.9% 0.0 points"
+        assert line[5] == "3.2 MB + 4.1 MB ahead 73×"
+        lan, wan = (formats.seconds(ring.cost.training.seconds[link]) for link in ("LAN", "WAN"))
+        assert line[6].startswith(f"LAN {lan} ")
+        assert f"WAN {wan}" in line[6]
+        assert line[9].startswith("◆ Pareto")
+        assert line[9].endswith("6 of 9 attacks have no such view")
+        assert found["Undefended"][3] == "100% exact 100%"
+
+    def test_a_protocol_that_no_attack_applies_to_is_credited_with_nothing(self, site):
+        line = lines_of((site / "index.html").read_text())["Encrypted"]
+        assert line[2] == "– no attack applies to this protocol: nothing was tested"
+        assert (line[3], line[5], line[6]) == ("–", "–", "–")
+        assert line[9] == "no attack applies"
+
+    def test_where_no_attack_is_better_than_a_guess_the_row_says_so(self, site):
+        assert lines_of((site / "index.html").read_text())["Sharing activation=polynomial"][2] == (
+            "0.0700 0.0700 to 0.0700 blind guess 0.0700 no attack beats the blind guess"
+        )
+
+    def test_published_protocols_are_rows_of_their_own_and_carry_no_mark(self, site):
+        text = (site / "index.html").read_text()
+        found = lines_of(text)
+        assert found["cryptonets"][7:9] == ["36.8 MB", "LAN 55.2 s WAN 155 s"]
+        assert found["securenn"][5:7] == ["2.83 GB", "LAN 380 ms WAN 31.6 s"]
+        assert found["securenn"][9] == "published, not played here RTAS 2021, Tables 3 and 4"
+        foreign = [part.split("</tr>")[0] for part in text.split('<tr class="foreign"')[1:]]
+        assert len(foreign) == 2
+        assert not [part for part in foreign if "pareto" in part.replace('data-pareto="no"', "")]
+
+    def test_heads_say_which_way_is_better(self, site):
+        heads = table((site / "index.html").read_text(), "outsourced-rows")[0]
+        assert [head[-1] for head in heads[2:9]] == ["↑", "↓", "↑", "↓", "↓", "↓", "↓"]
+
+    def test_the_tracks_stay_out_of_each_others_tables_and_filters(self, site):
+        text = (site / "index.html").read_text()
+        assert "The board has three tracks" in text
+        for own, other in (("rows", "mnist-cnn"), ("vertical-rows", "mnist-cnn"), ("outsourced-rows", "split-digits")):
+            assert other not in text.split(f'id="{own}"')[1].split("</table>")[0]
+        forms = {part.split('"')[0]: part.split("</form>")[0] for part in text.split('<form id="')[1:]}
+        assert forms.keys() == {"filters", "vertical-filters", "outsourced-filters"}
+        assert "rank_matching" not in forms["filters"] + forms["vertical-filters"]
+
+    def test_each_attack_s_own_figures_are_in_the_table_for_the_script(self, records):
+        row = row_of(records, "rtas_fast")
+        own = json.loads(filters.outsourced_attack_data(row))
+        assert set(own) == {one.attack for one in row.attacks}
+        strong = next(one for one in row.attacks if one.attack == "least_squares[known=1024]")
+        assert own[strong.attack]["mse"]["value"] == strong.mse.mean
+        assert own[strong.attack]["mse"]["note"].startswith("labels, training; blind guess 0.07")
+        assert own[strong.attack]["chance"] == {"value": 1.0, "text": "100%", "note": "exact 0%"}
+
+    def test_skipped_cells_are_no_failures(self, site):
+        lines = [line for line in table((site / "index.html").read_text(), "troubles-")[1:] if "mnist-cnn" in line[1]]
+        assert sorted(line[4] for line in lines) == ["timeout"]
+
+
+class TestTaskPage:
+    def test_what_is_learned_and_who_takes_part_stands_in_words(self, page):
+        for needle in (
+            "1. convolution, 4 filters of 4 × 4, stride 2, then ReLU",
+            "3. dense, 10 outputs, then sigmoid",
+            "100 steps, batch 32, learning rate 0.1",
+            "32 samples a batch",
+            "the first 8 test samples",
+            "<code>owner</code> holds the features, and gets the predictions</span>",
+            "<code>third</code> evaluates what is not linear, on what it is shown <small>in Rtas only</small>",
+        ):
+            assert needle in page
+
+    def test_each_party_s_view(self, page, records):
+        heads, *lines = table(page, "views-1")
+        assert heads[1:] == [f"View of {party} ↑" for party in ("third", "labels", "compute/0", "compute/1")]
+        fast = {line[0]: line for line in lines}["Rtas fast"]
+        labels = next(one for one in row_of(records, "rtas_fast").views if one.party == "labels")
+        assert fast[1] == "no such party"
+        assert {line[0]: line for line in lines}["Rtas arithmetic=ring"][2] == "no attack applies"
+        assert fast[2].startswith(formats.mse(labels.mean.value))
+        assert "within 0.1: 100%, exact: 0% training; blind guess 0.0700 least_ squares [known=1024]" in fast[2]
+        assert fast[3].endswith("no attack beats the blind guess")
+
+    def test_every_attack_by_itself(self, page, records):
+        heads, *lines = table(page, "grid-1")
+        assert heads[1:6] == [f"least_ squares [known={known}] ↑" for known in made.KNOWN]
+        one = next(one for one in row_of(records, "rtas_fast").attacks if one.attack == "one_share")
+        cell = {line[0]: line for line in lines}["Rtas fast"][6]
+        assert cell == (
+            f"{formats.mse(one.mse.mean)} {formats.mse(one.mse.low)} to {formats.mse(one.mse.high)} "
+            "blind guess 0.0700 compute/0, inference"
+        )
+        assert {line[0]: line for line in lines}["Encrypted"][1:] == ["no such view"] * 9
+
+    def test_attack_cards_hold_every_variant(self, page):
+        cards = [part.split("</article>")[0] for part in page.split('<article class="card">')[1:]]
+        assert len(cards) == len(made.ATTACKS)
+        assert "the features of some samples of the batches" in cards[0]
+        lines = table(page, "card-1-1")[1:]
+        assert [line[0] for line in lines] == [f"known={known}" for known in made.KNOWN]
+        assert lines[-1][1] == "rtas_ fast view of labels, training"
+        assert lines[-1][3:] == ["100% exact 0%", "1,024 100 public"]
+
+    def test_the_number_of_known_samples_at_which_it_breaks(self, page):
+        assert "the mean MSE is below 0.01 with 256 known samples, the least of the numbers tried" in page
+
+    def test_bytes_and_seconds_by_party(self, page, records):
+        heads, *lines = table(page, "traffic-training-1")
+        assert heads[2:8] == ["owner", "labels", "compute/0", "compute/1", "helper", "third"]
+        line = {line[0]: line for line in lines}["Rtas arithmetic=ring"]
+        assert line[1] == "3.2 MB + 4.1 MB ahead 73×"
+        assert line[2] == "↑ 533 kB ↓ 533 kB ahead ↓ 4.1 MB 15 ms"
+        assert line[7] == "↑ 533 kB ↓ 533 kB ahead ↑ 4.1 MB 15 ms"
+        assert line[8:10] == ["60 ms + 30 ms ahead", "18"]
+        assert line[11] == formats.seconds(row_of(records, "rtas[arithmetic=ring]").cost.training.network["WAN"])
+        assert "Encrypted" not in {line[0] for line in lines}
+        assert "Encrypted" in {line[0] for line in table(page, "traffic-inference-1")}
+
+    def test_papers_beside_ours(self, page, records):
+        found = {(line[0], line[1], line[2], line[3]): line for line in table(page, "published-1")[1:]}
+        ring = row_of(records, "rtas[arithmetic=ring]").cost.training
+        line = found["Seconds ↓", "training", "LAN", "rtas"]
+        assert line[4] == "540 ms"
+        assert line[5] == f"{formats.seconds(ring.seconds['LAN'])} rtas [arithmetic=ring]"
+        assert line[6] == f"{formats.plain(ring.seconds['LAN'] / 0.54)}×"
+        assert found["Bytes ↓", "training", "–", "rtas"][5].startswith("3.2 MB + 4.1 MB ahead")
+        assert found["Seconds ↓", "training", "LAN", "securenn"][5:7] == ["–", "–"]
+        assert found["Bytes ↓", "training", "–", "rtas"][8] == "the rows look swapped"
+
+    def test_attacks_without_a_view_are_listed_with_their_reason(self, page, records):
+        lines = table(page, "idle-1")[1:]
+        assert len(lines) == sum(len(row.no_view) for row in score.outsourced_rows(records))
+        assert ["none", "rank_ matching", "rank_matching has no view under none"] in lines
+
+
+class TestFigures:
+    def drawing(self, site, name):
+        (found,) = (site / "figures").glob(f"{HERE}*-{name}-light.svg")
+        return found.read_text()
+
+    def test_chances_have_a_panel_a_view_and_name_their_axes(self, site):
+        text = self.drawing(site, "chances")
+        for needle in (
+            ">over all views<",
+            ">view of third<",
+            ">view of compute/1<",
+            "(↓ better)",
+            ">1/512<",
+            "error δ",
+        ):
+            assert needle in text
+
+    def test_seconds_stand_on_logarithmic_axes_with_published_ones_hollow(self, site):
+        text = self.drawing(site, "cost")
+        for needle in (
+            ">training step, 32 samples<",
+            ">LAN<",
+            ">WAN<",
+            ">published<",
+            "securenn, published",
+            "(← better)",
+        ):
+            assert needle in text
+        hollow = text.count("fill: none; stroke: #2a7fb8")
+        assert hollow > 0
+        assert hollow == sum(one.get("link") == "LAN" for one in made.PUBLISHED)
+
+    def test_privacy_against_seconds_has_a_panel_a_stage_and_link(self, site):
+        text = self.drawing(site, "tradeoff")
+        for needle in (">training step, LAN<", ">inference batch, WAN<", "(↑ better)", "(← better)", ">rtas_fast<"):
+            assert needle in text
+
+    def test_error_by_known_samples(self, site):
+        text = self.drawing(site, "known-0")
+        for needle in (">known samples<", ">1,024<", "(↑ better)", ">rtas_fast<"):
+            assert needle in text
+
+    def test_nothing_published_is_no_hollow_mark(self, tmp_path):
+        text = self.drawing(built(tmp_path, made.board(1, victims=2, protocols=made.PROTOCOLS[:2])), "cost")
+        assert ">published<" not in text
+
+    def test_without_attacks_there_is_a_cost_alone(self, tmp_path):
+        site = built(tmp_path, [made.record(made.task(victims=None), name, None) for name in ("none", "hiding")])
+        names = {path.name.rsplit("-", 2)[1] for path in (site / "figures").glob("*-light.svg")}
+        assert names == {"cost"}
+        assert "none: utility and cost only" in task_page(site)
+
+
+class TestSweeps:
+    def found(self, *labels, defense="hiding"):
+        where, known = made.task(), iter((0, 8, 64, 512))
+        played = [
+            made.record(where, defense, label, inputs=made.inputs(0.1, 0.01 / (place + 1), known=next(known)))
+            for place, label in enumerate(labels)
+        ]
+        return outsourced.sweeps(score.outsourced_rows(played))
+
+    def test_variants_that_differ_in_the_number_alone(self):
+        (sweep,) = self.found("fit[known=0]", "fit[known=8]", "fit[known=64]")
+        assert (sweep.label, [one.known for one in sweep.closest[1]]) == ("fit", [0, 8, 64])
+
+    def test_variants_that_differ_in_more_are_kept_apart(self):
+        one, other = self.found("fit[known=0,a=1]", "fit[known=8,a=1]", "fit[known=64,a=2]", "fit[known=512,a=2]")
+        assert (one.label, other.label) == ("fit[a=1]", "fit[a=2]")
+        assert self.found("fit[known=0,a=1]", "fit[known=8,a=2]") == []
+
+    def test_the_least_number_that_breaks(self):
+        where = made.task()
+        played = [
+            made.record(where, "none", f"fit[known={known}]", inputs=made.inputs(mse, mse, known=known))
+            for known, mse in ((4, 0.05), (16, 0.009), (64, 0.0001))
+        ]
+        (sweep,) = outsourced.sweeps(score.outsourced_rows(played))
+        assert outsourced.breaking(sweep.closest[1]) == 16
+        assert outsourced.breaking(sweep.closest[1][:1]) is None
+
+
+@pytest.mark.usefixtures("undrawn")
+class TestBoards:
+    def test_outsourced_alone(self, records, tmp_path):
+        site = built(tmp_path, records[:20])
+        text = (site / "index.html").read_text()
+        for absent in ("No records yet", 'id="rows"', 'id="vertical"', 'id="gates"', "curious server", "data.csv"):
+            assert absent not in text
+        assert "Owners of data share it out" in text
+        assert not {"data.csv", "vertical.csv"} & {path.name for path in site.iterdir()}
+
+    def test_without_it_nothing_speaks_of_it(self, tmp_path):
+        site = built(tmp_path, [synthetic.record(synthetic.task(victims=4))])
+        for absent in ("utsourced", "blind guess"):
+            assert absent not in (site / "index.html").read_text()
+        assert not list(site.glob("outsourced*.csv"))
+
+    def test_links_and_ids_hold_together(self, records, tmp_path):
+        site = built(tmp_path, [*records[:20], synthetic.record(synthetic.task(victims=4))])
+        for path in site.glob("*.html"):
+            links = parsed(path)
+            for _, target in links.local:
+                name, _, anchor = target.partition("#")
+                assert not name or (site / name).exists(), target
+                assert name or anchor in links.ids, target
+
+    def test_the_page_of_a_protocol_holds_its_rows(self, records, tmp_path):
+        path = built(tmp_path, records) / contents.defense_path(row_of(records, "rtas[arithmetic=ring]"))
+        assert set(lines_of(path.read_text())) == {"Rtas arithmetic=float64, masks=fresh", "Rtas arithmetic=ring"}
+        assert "What it costs, in full" not in path.read_text()
+
+    def test_a_protocol_that_cannot_compute_the_network_says_why(self, tmp_path):
+        told = {"status": "skipped", "reason": "it has no ReLU", "learned": None, "cost": None}
+        where = made.task()
+        found = [made.record(where, "none", inputs=made.inputs(0, 0)), made.record(where, "unfit", **told)]
+        line = lines_of(task_page(built(tmp_path, found)))["Unfit"]
+        assert line[1] == "– it has no ReLU"
+        assert line[8] == "not played"
+
+    def test_a_training_that_ran_off_is_told(self, tmp_path):
+        off = made.learned(0.1, weights=None, diverged=True)
+        found = [made.record(made.task(), "none", inputs=made.inputs(0, 0), learned=off)]
+        line = lines_of(task_page(built(tmp_path, found)))["Undefended"]
+        assert line[3].endswith("diverged on 1 of 1 seeds")
+        assert "training diverged" in line[8]
+
+    def test_hostile_text_is_text_and_short(self, tmp_path):
+        where, long = made.task(), HOSTILE + "x" * 9000
+        told = {"title": long, "paper": "javascript:alert(1)", "threat": long, "assumes": long}
+        evil = MethodSpec(name="evil", parameters={HOSTILE: HOSTILE})
+        published = [{"quantity": "bytes", "value": 1, "source": HOSTILE, "defense": HOSTILE, "stage": "training"}]
+        cost = made.cost(parties=("owner", HOSTILE[:80]))
+        got = made.inputs(0.1, 0.1, party=HOSTILE[:80])
+        where = made.task(published=published)
+        found = [
+            made.record(where, "none", HOSTILE, inputs=got, cost=cost, used=told),
+            made.record(where, evil, HOSTILE, status="skipped", reason=long, inputs=None, cost=cost),
+        ]
+        site = built(tmp_path, found)
+        for path in site.glob("*.html"):
+            links = parsed(path)
+            assert [attrs.get("src") for tag, attrs in links.tags if tag == "script"] == ["board.js"]
+            assert not [attrs for _, attrs in links.tags if any(name.startswith("on") for name in attrs)]
+            assert not [target for _, target in (*links.local, *links.remote) if "javascript" in target]
+            assert "x" * 700 not in path.read_text()
+
+    def test_the_same_records_give_the_same_bytes_in_any_order(self, records, tmp_path):
+        shuffled = list(records)
+        random.Random(3).shuffle(shuffled)
+        for name, order in (("a", records), ("b", shuffled)):
+            (tmp_path / name).mkdir()
+            built(tmp_path / name, order)
+        assert contents_of(tmp_path / "a" / "site") == contents_of(tmp_path / "b" / "site")
+
+
+def test_hostile_labels_are_drawn_as_text(tmp_path):
+    where = made.task(
+        published=[
+            {
+                "quantity": "seconds",
+                "value": 1,
+                "source": "x",
+                "defense": HOSTILE,
+                "stage": "training",
+                "link": HOSTILE[:40],
+            }
+        ]
+    )
+    evil = MethodSpec(name="evil", parameters={"a": HOSTILE})
+    found = [
+        made.record(where, defense, f"fit[known={known}]", inputs=made.inputs(0.1, 0.1, known=known))
+        for defense in ("none", evil)
+        for known in (0, 4)
+    ]
+    drawn = list((built(tmp_path, found) / "figures").glob("*.svg"))
+    assert len(drawn) == 8
+    assert not [path for path in drawn if "<script" in path.read_text()]
+
+
+def test_downloads_hold_every_row_and_every_attack(site, records):
+    rows = {row.defense: row for row in score.outsourced_rows(records)}
+    with (site / "outsourced.csv").open(newline="") as stream:
+        lines = {line["defense"]: line for line in csv.DictReader(stream)}
+    assert lines.keys() == rows.keys()
+    for defense, line in lines.items():
+        row = rows[defense]
+        assert line["mse_mean"] == ("" if row.privacy is None else str(row.privacy.mean.value))
+        assert float(line["inference_bytes_offline"]) == row.cost.inference.offline
+        assert float(line["inference_seconds_WAN"]) == row.cost.inference.seconds["WAN"]
+        assert (line["training_seconds_LAN"] == "") == (row.cost.training is None)
+        assert float(line["plain_accuracy"]) == row.utility.plain
+    fast = lines["rtas_fast"]
+    assert float(fast["labels_mse_mean"]) == rows["rtas_fast"].privacy.mean.value
+    assert fast["third_mse_mean"] == ""
+    assert float(fast[f"chance_within_{DELTAS[-1]:.5f}"]) == 1
+    with (site / "outsourced-attacks.csv").open(newline="") as stream:
+        attacks = list(csv.DictReader(stream))
+    assert len(attacks) == sum(len(row.attacks) + len(row.no_view) for row in rows.values())
+    assert {line["no_view"] != "" for line in attacks if line["mse_mean"] == ""} == {True}
+
+
+@pytest.mark.usefixtures("undrawn")
+class TestPictures:
+    def folders(self, tmp_path, records):
+        pixels, found = np.arange(128, dtype=np.uint8).reshape(2, 1, 8, 8), {}
+        for place, one in enumerate(records):
+            got = one.outsourced.inputs
+            folder = tmp_path / "pictures" / str(place)
+            folder.mkdir(parents=True)
+            np.savez(folder / "reconstructions.npz", originals=pixels, **{got.moment: pixels + place + 1})
+            found[one.cell_id] = folder
+        return found
+
+    def test_reconstructions_stand_beside_their_originals_by_moment(self, tmp_path):
+        where = made.task()
+        found = [
+            made.record(where, "none", "early", inputs=made.inputs(0.02, 0.01, party="compute/0", moment="training")),
+            made.record(where, "none", "late", inputs=made.inputs(0.0, 0.03, party="compute/0")),
+            made.record(where, "hiding", "late", inputs=made.inputs(0.05, 0.06)),
+            made.record(where, "hiding", "later", inputs=made.inputs(0.2, 0.3)),
+        ]
+        text = task_page(built(tmp_path, found, self.folders(tmp_path, found)))
+        assert table(text, "sheet-training") == [
+            ["Original", "image 1", "image 0"],
+            ["Undefended", "0.0100", "0.0200"],
+        ]
+        assert table(text, "sheet-inference") == [
+            ["Original", "image 0", "image 1"],
+            ["Undefended", "0", "0.0300"],
+            ["Hiding", "0.0500", "0.0600"],
+        ]
+
+    def test_variants_by_number_of_known_samples(self, tmp_path, monkeypatch):
+        monkeypatch.undo()
+        where = made.task()
+        found = [
+            made.record(where, "none", f"fit[known={known}]", inputs=made.inputs(mse, mse / 2, known=known))
+            for known, mse in ((4, 0.2), (100, 0.02))
+        ]
+        text = task_page(built(tmp_path, found, self.folders(tmp_path, found)))
+        assert table(text, "variants-1-1") == [
+            ["Original", "image 1", "image 0"],
+            ["4 known", "0.100", "0.200"],
+            ["100 known", "0.0100", "0.0200"],
+        ]
