@@ -22,8 +22,9 @@ class RingSharing(OutsourcedDefense):
 
     Args:
         fraction_bits: of the ring.
-        sigmoid: what stands for it. ``piecewise``: 0, x + 1/2, 1, by two comparisons at a time; ``polynomial``: of
-            degree 3, by least squares on [-8, 8], useless far outside, and wrong beyond ``2^(27 - fraction_bits)``.
+        sigmoid: what stands for it. ``tangent``: 0, x/4 + 1/2, 1, by two comparisons at a time; ``piecewise``: 0,
+            x + 1/2, 1; ``polynomial``: of degree 3, by least squares on [-8, 8], useless far outside, and wrong beyond
+            ``2^(27 - fraction_bits)``.
         masks: ``fixed``: a training sample's features are opened once under one mask; ``fresh``: under a new one in
             every step.
         reproducible: draw shares and masks from the cell's seed in place of the operating system, so that the last
@@ -38,13 +39,13 @@ class RingSharing(OutsourcedDefense):
         notes="Stands for generic secret sharing in the way of SecureNN (Wagh et al. 2019) and Rosetta: arithmetic "
         "shares in Z_2^64, multiplication triples from a helper, comparison on shares. It is neither's protocol. "
         "SecureNN's third party takes part online and compares by shares of bits modulo 67; here the helper only deals "
-        "out, ahead of time, and two parties add up bits under and-triples. Sigmoid is SecureML's three pieces "
-        "(Mohassel and Zhang 2017) or a polynomial, as Rosetta approximates, so that what is learned differs from what "
-        "the exact sigmoid gives. Shares that can be drawn from a seed are not sent.",
+        "out, ahead of time, and two parties add up bits under and-triples. Sigmoid is three pieces, those of "
+        "SecureML (Mohassel and Zhang 2017) or wider ones, or a polynomial, as Rosetta approximates, so that what is "
+        "learned differs from what the exact sigmoid gives. Shares that can be drawn from a seed are not sent.",
     )
 
     fraction_bits: Annotated[int, Ge(8), Le(18)] = 16
-    sigmoid: Sigmoid = "piecewise"
+    sigmoid: Sigmoid = "tangent"
     masks: Masks = "fixed"
     reproducible: bool = False
 

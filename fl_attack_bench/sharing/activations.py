@@ -4,6 +4,8 @@ A session here does what one with a third party does, and nobody is shown anythi
 
     piecewise    max(0, x + 1/2) - max(0, x - 1/2): 0 to the left of -1/2, 1 to the right of 1/2, x + 1/2 between
                  (Mohassel and Zhang 2017, "SecureML", section 5.2)
+    tangent      the same of x / 4: between -2 and 2 it is the tangent of sigmoid at 0, so that networks learn which the
+                 narrow one leaves with no gradient
     polynomial   1/2 + c_1 (x / 8) + c_3 (x / 8)^3, the closest to sigmoid on [-8, 8] in the mean square
                  (Rosetta approximates by polynomials)
 
@@ -11,7 +13,7 @@ and its slope is the derivative of what stands for it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -40,7 +42,8 @@ from fl_attack_bench.sharing.session import SEED, Session
 from fl_attack_bench.sharing.value import Value, part
 from fl_attack_bench.tasks.outsourced import Activation
 
-Sigmoid = Literal["piecewise", "polynomial"]
+Sigmoid = Literal["tangent", "piecewise", "polynomial"]
+TANGENT_BITS = 2  # the tangent's argument is x / 4
 SCALE_BITS = 3  # the polynomial's argument is x / 8
 # c_1 = a_1 - 3/2 a_3 and c_3 = 5/2 a_3, where a_n is the Legendre coefficient of sigmoid(8 t) on [-1, 1].
 LINEAR, CUBIC = 1.20096331, -0.81562491
@@ -50,7 +53,10 @@ _COMPARISON = "comparison/"
 
 
 class ActivatingSession(Session):
-    """What every party of the protocol does at an activation; owners do no more. Sigmoid is piecewise.
+    """What every party of the protocol does at an activation; owners do no more. Sigmoid is its clipped tangent.
+
+    Attributes:
+        stretched: the pieces of sigmoid are those of ``x / 2^stretched``.
 
     Args:
         endpoint: its end of the wire.
@@ -60,6 +66,8 @@ class ActivatingSession(Session):
     Raises:
         ValueError: an arithmetic that is no ring: bits of floating-point shares say nothing.
     """
+
+    stretched: ClassVar[int] = TANGENT_BITS
 
     def __init__(self, endpoint: Endpoint, arithmetic: Arithmetic, sharing: Sequence[str]) -> None:
         if not isinstance(arithmetic, Ring):
@@ -86,12 +94,13 @@ class ActivatingSession(Session):
 
     async def sigmoid(self, name: str, value: Value) -> tuple[Value, Value]:
         """What stands for sigmoid, and its derivative: both comparisons side by side, in the same messages."""
+        value = Value(value.name, value.shape, value.bits + self.stretched, value.share)
         shifted = [self.plus(value, number) for number in (0.5, -0.5)]
         both = self.linear(value.name, value.bits, lambda *held: torch.stack(held), *shifted, shape=(2, *value.shape))
         ramps, steps = await self.rectified(name, both)
         exact = self.linear(ramps.name, ramps.bits, _difference, ramps, shape=value.shape)
         (activated,) = await self.rescale([exact], self.fraction_bits)
-        return activated, self.linear(steps.name, steps.bits, _difference, steps, shape=value.shape)
+        return activated, self.linear(steps.name, self.stretched, _difference, steps, shape=value.shape)
 
     async def _square(self, name: str, value: Value) -> tuple[Value, Value]:
         (rounded,) = await self.rescale([Value(f"x/{name}", value.shape, value.bits, value.share)], self.fraction_bits)
@@ -146,6 +155,20 @@ class ActivatingHelper(ActivatingSession, HelperSession):
         return await super().rectified(name, value)
 
 
+class PiecewiseSession(ActivatingSession):
+    """Sigmoid as SecureML has it."""
+
+    stretched: ClassVar[int] = 0
+
+
+class PiecewiseCompute(PiecewiseSession, ActivatingCompute):
+    """A compute party's, with SecureML's sigmoid."""
+
+
+class PiecewiseHelper(PiecewiseSession, ActivatingHelper):
+    """The helper's, with SecureML's sigmoid."""
+
+
 class PolynomialSession(ActivatingSession):
     """Sigmoid by a polynomial. Its square fits the ring with the factor's digits while ``|x| < 2^(27 - f)``."""
 
@@ -171,20 +194,13 @@ class PolynomialHelper(PolynomialSession, ActivatingHelper):
     """The helper's, with the polynomial."""
 
 
+def _sessions(owner: type[Session], compute: type[Session], helper: type[Session]) -> Sessions:
+    return {OWNER: owner, LABELS: owner, COMPUTE[0]: compute, COMPUTE[1]: compute, HELPER: helper}
+
+
 ACTIVATING: Mapping[Sigmoid, Sessions] = {
-    "piecewise": {
-        OWNER: ActivatingSession,
-        LABELS: ActivatingSession,
-        COMPUTE[0]: ActivatingCompute,
-        COMPUTE[1]: ActivatingCompute,
-        HELPER: ActivatingHelper,
-    },
-    "polynomial": {
-        OWNER: PolynomialSession,
-        LABELS: PolynomialSession,
-        COMPUTE[0]: PolynomialCompute,
-        COMPUTE[1]: PolynomialCompute,
-        HELPER: PolynomialHelper,
-    },
+    "tangent": _sessions(ActivatingSession, ActivatingCompute, ActivatingHelper),
+    "piecewise": _sessions(PiecewiseSession, PiecewiseCompute, PiecewiseHelper),
+    "polynomial": _sessions(PolynomialSession, PolynomialCompute, PolynomialHelper),
 }
 """The session of each party of a protocol without a third party, by what stands for sigmoid."""

@@ -87,6 +87,7 @@ def in_the_clear(kind):
             return z
         if kind == "polynomial":
             return 0.5 + LINEAR * (z / 8) + CUBIC * (z / 8) ** 3
+        z = z / 4 if kind == "tangent" else z
         return torch.where(z > 0.5, 1.0, torch.where(z > -0.5, z + 0.5, 0.0))
 
     def forward(layers, weights, values):
@@ -99,6 +100,7 @@ def in_the_clear(kind):
 
 KINDS = [  # weights of three times the usual size lead into the bends of what stands for sigmoid
     ("piecewise", ("relu", "sigmoid", "sigmoid"), 0.5, 3),
+    ("tangent", ("relu", "sigmoid", "sigmoid"), 0.5, 3),
     ("polynomial", ("relu", "sigmoid", "sigmoid"), 0.5, 3),
     ("piecewise", ("square", "relu", "none"), 0.2, 1),
 ]
@@ -132,6 +134,7 @@ ULP = 2**-16
     ("piecewise", "none", lambda z: 0 * z + 1),
     ("piecewise", "relu", lambda z: 0 * z + 1),
     ("piecewise", "sigmoid", lambda z: 0 * z + 1),
+    ("tangent", "sigmoid", lambda z: 0 * z + 1),
     ("piecewise", "square", lambda z: 2 * z + 2),
     # t is off by 1, t^2 by 2 t + 1, the cubic factor by 2^-15 of itself; then times t, and one more truncation
     ("polynomial", "sigmoid", lambda z: 4 + 4 * (z / 8) + 6 * (z / 8).square() + 2 * (z / 8) ** 3),
