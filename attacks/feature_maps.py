@@ -68,7 +68,9 @@ def enlarged(maps: Tensor, kernel: int, stride: int, size: tuple[int, int]) -> T
     reach = [(side - 1) * stride + kernel for side in maps.shape[2:]]
     total = functional.conv_transpose2d(maps, weight, stride=stride)
     share = functional.conv_transpose2d(torch.ones_like(maps), weight, stride=stride)
-    return functional.pad(total / share, (0, size[1] - reach[1], 0, size[0] - reach[0]))
+    # Between patches that do not touch, both are 0.
+    mean = total / share.clamp(min=torch.finfo(torch.float64).tiny)
+    return functional.pad(mean, (0, size[1] - reach[1], 0, size[0] - reach[0]))
 
 
 def most_frequent(values: Tensor, bins: int = 1000) -> Tensor:

@@ -1,6 +1,7 @@
 """Inversion of a first convolution by the distribution of its outputs: no sample is known."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
@@ -46,7 +47,7 @@ class MeanMatching(OutsourcedAttack):
         del streams
         seen, first = first_outputs(view), view.plan.layers[0]
         images = public_images(view)
-        if first.layer.kernel is None:
+        if prod(first.outputs[1:]) == 1:  # dense, or filters as large as the image, which are dense units
             raise SkipCell("the mean of a dense unit's values is one equation for as many unknowns as there are inputs")
         if len(images) < 2 or len(seen.ids) < 2:
             raise SkipCell("a mean and a covariance take 2 public and 2 predicted samples or more")

@@ -19,8 +19,9 @@ class OneShare(OutsourcedAttack):
     """The best linear estimate of features from one party's share (rtas-2021, section 4.1, "Sharing").
 
     In floating point P0's share is the mask r and P1's is ``s = x - r`` with ``r ~ N(0, v)``: with images of mean m and
-    covariance C the estimate is ``m + (s - m) (C + v I)^-1 C``. In the ring a share is uniform, and so is P0's
-    everywhere: the estimate is the mean of the samples that are known.
+    covariance C the estimate is ``m + (s - m) (C + v I)^-1 C``; of a sample that was shared out T times s is the mean
+    share and v / T its variance. In the ring a share is uniform, and so is P0's everywhere: the estimate is the mean of
+    the samples that are known.
 
     Args:
         party: whose view: ``compute/0`` or ``compute/1``.
@@ -54,5 +55,9 @@ class OneShare(OutsourcedAttack):
             blind = images.mean(0) if len(images) else prior.mean.reshape(view.plan.inputs)
             return blind.expand(len(view.victims), *view.plan.inputs)
         ids, shares = seen
+        times = (view.victims.unsqueeze(1) == ids).sum(1)
         found = torch.stack([shares[ids == victim].mean(0) for victim in view.victims])
-        return prior.denoised(found, held.mask_std**2)
+        for count in times.unique():  # a sample that is predicted again is shared out anew
+            rows = times == count
+            found[rows] = prior.denoised(found[rows], held.mask_std**2 / float(count))
+        return found

@@ -120,7 +120,8 @@ class OutsourcedCost(Document):
     Args:
         setup: once: keys, and the training set shared out; ``samples`` is its size.
         training: of one step; None where the protocol does not train.
-        inference: of one batch.
+        inference: of one batch, with a network that has predicted before: what is done once for its weights (under
+            sharing, to open them masked) is not in it.
         bytes_total: sent by all parties over setup and training.
     """
 

@@ -138,7 +138,7 @@ def test_data_in_the_clear_are_read(tmp_path):
 
 
 def test_a_protocol_without_the_adversarys_party_gives_no_view(tmp_path):
-    with pytest.raises(SkipCell, match="no such view: No defense has no party 'third'"):
+    with pytest.raises(SkipCell, match="no such view: under none there is no party 'third'"):
         attacked(tmp_path, {"name": "rank_matching"})
 
 

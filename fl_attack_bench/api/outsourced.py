@@ -111,8 +111,8 @@ class ProtocolParty(ABC):
     """What one party does at each stage.
 
     Attributes:
-        ahead: whether all that it does could be done before any data is there; its seconds are then no part of the
-            time that a batch takes.
+        ahead: whether all that it does could be done before any data is there: it holds none and hears nothing. Its
+            seconds are then no part of the time that a batch takes, and only it may send ``offline``.
     """
 
     ahead: bool = False

@@ -36,12 +36,13 @@ def packing(layers: Sequence[PlannedLayer], ring_size: int) -> Packing:
     return Packing(tuple(planned.activation == "square" for planned in layers[:-1]), ring_size)
 
 
-def reach(layers: Sequence[PlannedLayer], weights: Weights) -> float:
-    """The largest magnitude that the last layer can have before its activation, on features in [0, 1].
+def reach(layers: Sequence[PlannedLayer], weights: Weights) -> list[float]:
+    """The largest magnitude that each layer can have before its activation, on features in [0, 1].
 
     By interval arithmetic, layer by layer, so that no sample exceeds it; most stay far below. Inner layers are squared
     or left alone.
     """
+    found = []
     low, high = torch.zeros(1, *layers[0].inputs).double(), torch.ones(1, *layers[0].inputs).double()
     for number, planned in enumerate(layers):
         matrix, bias = (each.double() for each in weights[2 * number : 2 * number + 2])
@@ -50,9 +51,10 @@ def reach(layers: Sequence[PlannedLayer], weights: Weights) -> float:
             stack.linear(planned, low, up, bias) + stack.linear(planned, high, down, zero),
             stack.linear(planned, high, up, bias) + stack.linear(planned, low, down, zero),
         )
-        if number < len(layers) - 1 and planned.activation == "square":
+        found.append(float(torch.maximum(low.abs(), high.abs()).max()))
+        if planned.activation == "square":
             low, high = torch.zeros_like(low), torch.maximum(low.square(), high.square())
-    return float(torch.maximum(low.abs(), high.abs()).max())
+    return found
 
 
 def finished(layers: Sequence[PlannedLayer], opened: Tensor) -> Tensor:
@@ -69,16 +71,23 @@ class HomomorphicNetwork:
         evaluator: of the party that has no secret key.
 
     Raises:
-        RangeError: the network's outputs can be larger than an answer can hold, or a weight is not finite. A larger
-            output would decrypt to a wrong number without a sign of it.
+        RangeError: the network's outputs can be larger than an answer can hold, an inner layer's values larger than
+            their ciphertext, or a weight is not finite. A larger one would decrypt to a wrong number without a sign of
+            it.
     """
 
     def __init__(self, layers: Sequence[PlannedLayer], weights: Weights, evaluator: PackedEvaluator) -> None:
         self._layers, self._weights, self._evaluator = tuple(layers), weights, evaluator
-        largest, bound = reach(layers, weights), evaluator.packing.bound
-        if not largest <= bound:  # true for NaN
-            raise RangeError(f"outputs of magnitude up to {largest:g} do not fit: an answer holds at most {bound:g}")
-        self._answer_scale = evaluator.packing.answer_scale(largest)
+        packing = evaluator.packing
+        *inner, largest = reach(layers, weights)
+        if not largest <= packing.bound:  # true for NaN
+            text = f"outputs of magnitude up to {largest:g} do not fit: an answer holds at most {packing.bound:g}"
+            raise RangeError(text)
+        for number, (reached, bound) in enumerate(zip(inner, packing.inner_bounds, strict=True)):
+            if not reached <= bound:
+                text = f"layer {number}: values of magnitude up to {reached:g} do not fit: there is room for {bound:g}"
+                raise RangeError(text)
+        self._answer_scale = packing.answer_scale(largest)
 
     def evaluate(self, rows: Tensor) -> Tensor:
         """Apply the network to a batch, one ciphertext a feature.

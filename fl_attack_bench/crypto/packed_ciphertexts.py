@@ -106,6 +106,22 @@ class Packing:
         """The largest magnitude of an answer, at 8 weight bits in the last layer: ``2^(58 - number_bits - 8)``."""
         return ldexp(1, LAST_PRIME - 2 - self.number_bits - 8)
 
+    @property
+    def inner_bounds(self) -> tuple[float, ...]:
+        """The largest magnitude z that each layer before the last can have, so that it fits the primes that are left.
+
+        Of their B bits one is for the sign and one to spare: ``(z a b)^2 <= 2^(B - 2)`` of a layer that is squared, and
+        ``z a p <= 2^(B - 2)`` of another, whose weights have the scale p of the prime that is dropped.
+        """
+        found, left = [], sum(self._primes)
+        for square, dropped in zip(self.squares, reversed(self._primes[1:]), strict=True):
+            if square:
+                found.append(2.0 ** ((left - 2) / 2 - self.number_bits - self.weight_bits))
+            else:
+                found.append(2.0 ** (left - 2 - self.number_bits - dropped))
+            left -= dropped
+        return tuple(found)
+
     def answer_scale(self, largest: float) -> float:
         """The scale of the last layer's weights, ``2^20`` or what answers of magnitude ``largest`` leave room for."""
         room = LAST_PRIME - 2 - self.number_bits

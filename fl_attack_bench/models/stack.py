@@ -72,9 +72,13 @@ def fitted(task: OutsourcedTask, image_shape: tuple[int, int, int], classes: int
     """The task's layers on these images.
 
     Raises:
-        UserError: a filter does not fit, there is no such class to tell apart, or the outputs are not one a class.
+        UserError: a filter does not fit, there is no such class to tell apart, the outputs are not one a class, or a
+            last convolution gives them at several places.
     """
     planned, outputs = plan(task.layers, image_shape), task.layers[-1].outputs
+    if prod(planned[-1].outputs) != outputs:
+        size = "x".join(map(str, planned[-1].outputs[1:]))
+        raise UserError(f"the last layer's {outputs} outputs come at {size} places: end with a dense layer")
     if task.target is not None and task.target >= classes:
         raise UserError(f"target={task.target} is none of the {classes} classes 0 to {classes - 1}")
     if task.target is None and outputs != classes:

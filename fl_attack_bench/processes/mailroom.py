@@ -54,7 +54,6 @@ class Mailroom:
         self._broken: Exception | None = None
         self.waiting_for: str | None = None
         self.taken = 0
-        self.bytes_taken = 0
 
     def let_in(self, frame: Frame, *, present: "threading.Event | None" = None) -> None:
         """Keep a message until it is taken; waits while it is of a stage too far ahead.
@@ -102,7 +101,6 @@ class Mailroom:
                     )
             self.waiting_for = None
             self.taken += 1
-            self.bytes_taken += len(box[0].data)
             return box.popleft()
 
     def _check(self, sender: str) -> None:

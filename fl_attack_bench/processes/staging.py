@@ -7,7 +7,7 @@ from fl_attack_bench import registry
 from fl_attack_bench.api import LABELS, OWNER, Holding, OutsourcedDefense
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.jobs import Job, Settings
-from fl_attack_bench.play.outsourced import OutsourcedStage
+from fl_attack_bench.play.outsourced_stage import OutsourcedStage
 from fl_attack_bench.processes.play import Play
 from fl_attack_bench.suite import Cell, MethodSpec
 

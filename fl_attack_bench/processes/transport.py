@@ -113,6 +113,7 @@ class Outgoing:
         self._waiting: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._settled = threading.Condition()
         self._open = 0
+        self._lost = False
         self.messages = 0
         threading.Thread(target=self._work, daemon=True, name=f"to {receiver}").start()
 
@@ -122,7 +123,7 @@ class Outgoing:
         return self._open > 0
 
     def give(self, stage: int, data: bytes, *, offline: bool) -> None:
-        """Send a message behind those before it; does not wait.
+        """Send a message behind those before it; does not wait. Behind one that failed nothing is sent any more.
 
         Raises:
             ValueError: it is larger than a call may be.
@@ -134,6 +135,8 @@ class Outgoing:
             )
         self.messages += 1
         with self._settled:
+            if self._lost:  # nobody would carry it, and whoever waits for it to be let in would wait for ever
+                return
             self._open += 1
         self._waiting.put(frame)
 
@@ -154,7 +157,7 @@ class Outgoing:
             except Exception as error:  # whatever it is, the party must hear of it
                 self._failed(self._explained(error))
                 with self._settled:
-                    self._open = 0
+                    self._lost, self._open = True, 0
                     self._settled.notify_all()
                 return
             with self._settled:

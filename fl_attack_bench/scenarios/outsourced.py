@@ -107,11 +107,23 @@ class Gathering:
             for name, enter in entering.items()
         }
         self.spent: dict[tuple[str, int], Spent] = {}
+        for name, party in self.parties.items():
+            if party.ahead and holdings.get(name, Holding()) != Holding():
+                raise ValueError(f"{name} works ahead of the data, but holds some")
 
     def post(self, sent: _Sent) -> None:
-        """Take a message that is to be delivered at the end of the turn."""
+        """Take a message that is to be delivered at the end of the turn.
+
+        Raises:
+            ValueError: there is no such receiver, or what is sent ahead of the data could depend on them.
+        """
         if sent.receiver not in self.names:
             raise ValueError(f"{sent.sender} sends to {sent.receiver!r}; there are {', '.join(self.names)}")
+        # Only so is what a protocol says to cost nothing online really there before the data are.
+        if sent.offline and not self.parties[sent.sender].ahead:
+            raise ValueError(f"{sent.sender} sends offline, but does not work ahead of the data")
+        if self.parties[sent.receiver].ahead:
+            raise ValueError(f"{sent.sender} sends to {sent.receiver}, which works ahead of the data and hears nothing")
         self._outbox.append(sent)
 
     def inbox(self, sender: str, receiver: str) -> deque[bytes]:
@@ -183,24 +195,40 @@ class Gathering:
         return waiting
 
     def _deliver_ahead(self, topic: str, round: int) -> None:
-        """Carry what could have been sent long before: at once."""
-        ahead = [message for message in self._outbox if message.offline]
-        self._outbox = [message for message in self._outbox if not message.offline]
+        """Carry what could have been sent long before: at once, unless it stands behind a message that has to wait."""
+        ahead, left = list[_Sent](), list[_Sent]()
+        waiting = set[tuple[str, str]]()
+        for message in self._outbox:
+            way = message.sender, message.receiver
+            if message.offline and way not in waiting:
+                ahead.append(message)
+            else:
+                left.append(message)
+                waiting.add(way)
+        self._outbox = left
         self._carry(round, topic + OFFLINE, ahead)
+        self._hand_over(ahead)
 
     def _deliver(self, topic: str, round: int) -> None:
         """Carry all that was sent in this turn."""
         self._deliver_ahead(topic, round)
         sent, self._outbox = self._outbox, []
-        self._carry(round, topic, sent)
+        self._carry(round, topic, [message for message in sent if not message.offline])
+        self._carry(round, topic + OFFLINE, [message for message in sent if message.offline])
+        self._hand_over(sent)
 
     def _carry(self, round: int, topic: str, messages: Sequence[_Sent]) -> None:
+        """Meter and remember."""
         if not messages:
             return
         with self.wire.phase(round, topic):
             for message in messages:
                 self.wire.carry(message.sender, message.receiver, message.data)
-                self._inboxes[message.sender, message.receiver].append(message.data)
+
+    def _hand_over(self, messages: Sequence[_Sent]) -> None:
+        """Let the receivers read; in the order of sending, however they were metered."""
+        for message in messages:
+            self._inboxes[message.sender, message.receiver].append(message.data)
 
 
 def _deadlock(waiting: Mapping[str, Wanted], ended: Mapping[str, Any]) -> str:

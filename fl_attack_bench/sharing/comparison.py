@@ -41,9 +41,7 @@ OPENED_BITS, OPENED = "bits", "masked"
 
 Tensors = Mapping[str, Tensor]
 # Sends the own tensors to the other party and gets its tensors, of the same names and shapes.
-Swap = Callable[
-    [Tensors], Awaitable[Tensors]
-]  # send the own tensors to the other party, get its tensors of the same shapes
+Swap = Callable[[Tensors], Awaitable[Tensors]]
 
 
 @dataclass(frozen=True, eq=False)

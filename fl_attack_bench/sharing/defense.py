@@ -19,7 +19,8 @@ class SharingDefense(OutsourcedDefense):
         fraction_bits: of the ring.
         mask_std: standard deviation of floating-point masks.
         masks: ``fixed``: a training sample's features are opened once under one mask; ``fresh``: under a new one in
-            every step.
+            every step. In floating point neither is safe for ever: of fresh masks the openings average out, and a fixed
+            one shows in the second compute party's shares of its products, use by use.
         reproducible: draw shares and masks from the cell's seed in place of the operating system, so that the last
             digits too are the same each time; not for use on real data.
     """

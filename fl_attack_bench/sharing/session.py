@@ -155,8 +155,9 @@ class Session:
         In the ring a number's last digit is rounded up or down at random, on average right (Escudero et al. 2020,
         "Improved primitives for MPC over mixed arithmetic-binary circuits", section 5.1): the helper deals shares of a
         uniform r, of its upper digits and of its sign bit; ``z + r`` is opened. It cannot fail while the numbers lie
-        below 2^16; larger ones come out wrong. A factor is kept to 14 binary digits, or to ``46 - bits`` where the
-        numbers have more than 32 fraction bits. In floating point nothing is opened.
+        below 2^16, and below ``2^(62 - bits)`` where they have more than 46 fraction bits, as an error that passed a
+        weight and a slope has; larger ones come out wrong. A factor is kept to 14 binary digits, or to ``46 - bits``
+        where the numbers have more than 32 fraction bits. In floating point nothing is opened.
 
         Args:
             values: any.

@@ -94,13 +94,18 @@ def fitted(told: str, limit: int) -> str:
     return words(told, limit)
 
 
-def beside_points(drawn: "Figure", axes: "Axes", points: Sequence[tuple[float, float, str]]) -> None:
-    """Write a few words beside each point, where they meet neither a point nor another label."""
+def beside_points(
+    drawn: "Figure", axes: "Axes", points: Sequence[tuple[float, float, str]], colours: Sequence[str] = ()
+) -> None:
+    """Write a few words beside each point, where they meet neither a point nor another label.
+
+    ``colours``: a point each, to tell words in a crowd apart; none writes all in ink.
+    """
     drawn.draw_without_rendering()  # only now does the layout say where the points lie
     places = [axes.transData.transform((x, y)) * 72 / drawn.dpi for x, y, _ in points]
     frame = [edge * 72 / drawn.dpi for edge in axes.get_window_extent().extents]
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
-    for (x, y, told), place in zip(points, places, strict=True):
+    for (x, y, told), place, colour in zip(points, places, colours or [INK] * len(points), strict=True):
         text = fitted(told, 26)
         wide = 4.3 * len(text)
         spots = [(dx - (wide if dx < 0 else 0), dy - 3) for dy in RISES for dx in (9, -9)]
@@ -110,7 +115,7 @@ def beside_points(drawn: "Figure", axes: "Axes", points: Sequence[tuple[float, f
         taken.append(boxes[best])
         line = {"arrowstyle": "-", "color": MUTED, "lw": 0.5, "shrinkB": 5} if abs(spots[best][1] + 3) >= FAR else None
         written = axes.annotate(
-            text, (x, y), spots[best], textcoords="offset points", size=7.5, color=INK, arrowprops=line
+            text, (x, y), spots[best], textcoords="offset points", size=7.5, color=colour, arrowprops=line
         )
         written.set_in_layout(False)  # else the panels shrink, and what was kept apart meets
 

@@ -15,7 +15,7 @@ from fl_attack_bench.score.outsourced.row import (
     StageScore,
     in_view_order,
 )
-from fl_attack_bench.site import contents
+from fl_attack_bench.site import contents, formats
 from fl_attack_bench.site.cards import AttackCard, attack_cards
 from fl_attack_bench.site.contents import Scene
 from fl_attack_bench.suite import MethodSpec
@@ -155,7 +155,9 @@ def views(rows: Sequence[OutsourcedRow]) -> Views | None:
     lines = []
     for row in rows:
         held, there = {one.party: one for one in row.views}, _parties(row)
-        reasons = ["no such party" if there and party not in there else "no attack applies" for party in parties]
+        # Which party's view a failed attack would have had, no record says.
+        empty = "no attack applies" if row.complete else "no result of an attack"
+        reasons = ["no such party" if there and party not in there else empty for party in parties]
         lines.append((row, tuple(zip(map(held.get, parties), reasons, strict=True))))
     return Views(tuple(parties), tuple(lines))
 
@@ -205,6 +207,11 @@ def breaking(results: Sequence[InputAttack]) -> int | None:
     return next((one.known for one in results if one.mse.mean < BREAKS), None)
 
 
+def tried(results: Sequence[InputAttack]) -> str:
+    """The numbers of known samples, rising: ``1, 4 and 16``."""
+    return formats.sentence(f"{known:,}" for known in sorted({one.known for one in results}))
+
+
 def traffic(rows: Sequence[OutsourcedRow], name: Moment) -> TrafficTable | None:
     """What a stage costs by party; None where no protocol has the stage."""
     paid = [(row, stage) for row in rows if row.cost and (stage := row.cost.stage(name)) is not None]
@@ -227,9 +234,13 @@ def quoted(scenes: Iterable[Scene[OutsourcedRow]]) -> list[tuple[Scene[Outsource
     return list(found.values())
 
 
-def idle(rows: Sequence[OutsourcedRow]) -> list[tuple[OutsourcedRow, str, str]]:
-    """Every attack that has no view under a protocol, with the reason."""
-    return [(row, one.attack, one.reason) for row in rows for one in row.no_view]
+def idle(rows: Sequence[OutsourcedRow]) -> list[tuple[OutsourcedRow, list[str], str]]:
+    """The attacks that have no view under a protocol, those of one reason together."""
+    found: dict[tuple[int, str], list[str]] = {}
+    for place, row in enumerate(rows):
+        for one in sorted(row.no_view, key=lambda one: contents.in_order(one.attack)):
+            found.setdefault((place, one.reason), []).append(one.attack)
+    return [(rows[place], attacks, reason) for (place, reason), attacks in found.items()]
 
 
 def batch(task: OutsourcedTask, stage: Moment) -> int:

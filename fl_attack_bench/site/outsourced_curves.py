@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_PANELS = 6
 MAX_LINES = 12
 MAX_TICKS = 7
+THIN, WIDE = 1.8, 6.5  # points
 DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (3, 4)), (0, (1, 1)), (0, (9, 5)))
 Dashes = Mapping[str, Any]
 
@@ -46,13 +47,12 @@ def chances(rows: Sequence[OutsourcedRow], looks: Looks, folder: Path, name: str
         places = [parties[0]]
     drawn = figure(*((6.6, 4.4) if len(places) == 1 else _size(len(places), 3.3, 2.7)))
     grid = panels(drawn, len(places), sharex=True, sharey=True)
-    dashes = _dashes(shown)
+    dashes, widths = _dashes(shown), _widths(shown)
     for axes, party in zip(grid, places, strict=True):
         _guess(axes, [one for row in shown for one in _of_view(row, party)])
-        for place, row in enumerate(shown):
-            # The later, the thinner: curves often lie over each other.
-            look = _line(row, looks, dashes) | {"lw": 3.2 - 2 * place / len(shown)}
+        for row in shown:
             for one in _of_view(row, party):
+                look = _line(row, looks, dashes, widths[row.spec.name])
                 axes.plot(DELTAS, [100 * share for share in one.chances], **look, zorder=3)
         axes.set(xscale="log", xlim=(EXACT, WIDEST), ylim=(-4, 104))
         axes.set_title(f"view of {words(party, 24)}" if party else "over all views")
@@ -60,7 +60,7 @@ def chances(rows: Sequence[OutsourcedRow], looks: Looks, folder: Path, name: str
         axes.minorticks_off()
     below(grid, "root mean squared error δ")
     drawn.supylabel("samples recovered within δ, %   (↓ better)", size=10)
-    _lines(drawn, shown, looks, dashes)
+    _lines(drawn, shown, looks, dashes, widths=widths)
     alt = (
         f"Line charts of the share of samples that an attacker recovers within an error, for {len(shown)} protocols, "
         f"{'a panel for each view' if len(places) > 1 else 'one view'}. The tables hold the shares at 1/512 and at 0.1."
@@ -69,7 +69,8 @@ def chances(rows: Sequence[OutsourcedRow], looks: Looks, folder: Path, name: str
         "Chance ε to reconstruct a sample with a root mean squared error below δ, features in [0, 1], by the attack "
     )
     caption += "that came closest; lower is better. At 1/512, half a step of 8 bits, a sample is recovered as it was. "
-    caption += "Grey: a guess without any view." + cut(len(there), MAX_LINES, "protocols")
+    caption += "Widest, in grey: a guess without any view. Lines of equal protocols lie over each other, the first in "
+    caption += "the legend lowest and widest." + cut(len(there), MAX_LINES, "protocols")
     return save(drawn, folder, name, alt, caption)
 
 
@@ -100,9 +101,9 @@ def known(sweep: Sweep, looks: Looks, folder: Path, name: str) -> Figures:
     _lines(drawn, [row for row, _ in shown], looks, dashes, abreast=2)
     alt = f"Line chart of the mean squared error of {words(sweep.label, 60)} over the number of samples that it knows."
     caption = (
-        "Mean over victims and seeds, the band is the range over seeds. Dashed: a guess from the mean of public and "
+        "Mean over victims and seeds, the band is the range over seeds. Grey, dashed: a guess from the mean of public "
     )
-    caption += f"known samples. Dotted: MSE {BREAKS:g}, where a sample counts as broken."
+    caption += f"and known samples. Grey, dotted: MSE {BREAKS:g}, where a sample counts as broken."
     return save(drawn, folder, name, alt, caption + cut(len(sweep.lines), MAX_LINES, "protocols"))
 
 
@@ -130,21 +131,39 @@ def _dashes(rows: Sequence[OutsourcedRow]) -> dict[str, Any]:
     return found
 
 
-def _line(row: OutsourcedRow, looks: Looks, dashes: Dashes) -> dict[str, Any]:
-    return {"color": looks[row.spec.name].colour, "ls": dashes[row.defense], "lw": 1.8}
+def _widths(rows: Sequence[OutsourcedRow]) -> dict[str, float]:
+    """By method, in points: the later, the thinner, so that of curves that lie over each other every colour shows."""
+    names = list(dict.fromkeys(row.spec.name for row in rows))
+    step = (WIDE - THIN) / max(len(names) - 1, 1)
+    return {name: THIN + step * (len(names) - 1 - place) for place, name in enumerate(names)}
+
+
+def _line(row: OutsourcedRow, looks: Looks, dashes: Dashes, width: float = THIN) -> dict[str, Any]:
+    pattern = dashes[row.defense]
+    if pattern != "-":  # matplotlib stretches dashes with the width
+        pattern = (0, tuple(length * THIN / width for length in pattern[1]))
+    return {"color": looks[row.spec.name].colour, "ls": pattern, "lw": width}
 
 
 def _guess(axes: "Axes", held: Sequence[Exposure]) -> None:
     """The guess without any view; of several the one that does best."""
     if held:
         best = max(held, key=lambda one: sum(one.blind_chances))
-        axes.plot(DELTAS, [100 * share for share in best.blind_chances], color=MUTED, lw=4, alpha=0.35, zorder=2)
+        axes.plot(DELTAS, [100 * share for share in best.blind_chances], color=MUTED, lw=WIDE + 4, alpha=0.3, zorder=2)
 
 
-def _lines(drawn: "Figure", rows: Sequence[OutsourcedRow], looks: Looks, dashes: Dashes, abreast: int = 3) -> None:
+def _lines(
+    drawn: "Figure",
+    rows: Sequence[OutsourcedRow],
+    looks: Looks,
+    dashes: Dashes,
+    abreast: int = 3,
+    widths: Mapping[str, float] | None = None,
+) -> None:
     """Colours and dashes below the figure."""
     from matplotlib.lines import Line2D
 
     told = titles(rows, 32)
-    handles = [Line2D([], [], label=told[row.defense], **_line(row, looks, dashes)) for row in rows]
+    lines = [_line(row, looks, dashes, (widths or {}).get(row.spec.name, THIN)) for row in rows]
+    handles = [Line2D([], [], label=told[row.defense], **line) for row, line in zip(rows, lines, strict=True)]
     drawn.legend(handles=handles, loc="outside lower center", ncols=min(abreast, len(handles)), handlelength=3)

@@ -49,8 +49,9 @@ def tradeoff(rows: Sequence[OutsourcedRow], looks: Looks, folder: Path, name: st
     legend(drawn, {row.spec.name: row for *_, row in points}, looks)
     for line, link in enumerate(links):
         for column, stage in enumerate(stages):
-            told = [(x, y, named(row)) for at, over, x, y, row in points if (at, over) == (stage, link)]
-            beside_points(drawn, grid[line][column], told)
+            own = [(x, y, row) for at, over, x, y, row in points if (at, over) == (stage, link)]
+            colours = [looks[row.spec.name].colour for *_, row in own]
+            beside_points(drawn, grid[line][column], [(x, y, named(row)) for x, y, row in own], colours)
     defenses = len({row.defense for *_, row in points})
     alt = f"Scatter plots of worst-case reconstruction MSE against the seconds of a batch for {defenses} protocols."
     caption = (
@@ -78,11 +79,12 @@ def cost(rows: Sequence[OutsourcedRow], folder: Path, name: str) -> Figures | No
         axes.grid(visible=False, axis="y")
         log_ticks(axes, "x")
     named_rows = titles(shown, 30)
-    told = [named_rows[row.defense] for row in shown] + [f"{words(one.defense, 22)}, published" for one in others]
+    # On one line: of several, the browser's letters would leave the left ones short of the axis.
+    told = [named_rows[row.defense].replace("\n", " ") for row in shown] + [
+        f"{words(one.defense, 22)}, published" for one in others
+    ]
     grid[0].set_yticks(range(count), told)
     grid[0].set_ylim(count - 0.5, -0.5)
-    for label in grid[0].get_yticklabels():
-        label.set_multialignment("right")
     hollow = _link_legend(drawn, links, published=any(one.quantity == "seconds" for one in rows[0].task.published))
     over = formats.sentence(words(link, 20) for link in links)
     alt = f"Dot plots on a logarithmic axis of the seconds of a batch over {over} for {count} protocols."
@@ -110,8 +112,9 @@ def _seconds(
         found = row.cost.stage(stage) if row.cost else None
         own = [(found.seconds.get(link, math.nan) if found else math.nan) for link in links]
         axes.plot(own, [place] * len(own), color=MUTED, lw=1.2, alpha=0.6, zorder=1)
-        for value, (colour, marker) in zip(own, _LINK_LOOKS, strict=False):
-            axes.scatter([value], [place], c=[colour], marker=marker, s=52, linewidths=0, zorder=3)
+        for height, value, (colour, marker) in zip((3.1, 3), own, _LINK_LOOKS, strict=False):
+            # The first link's circle above the square: where nothing crosses the network they are in one place.
+            axes.scatter([value], [place], c=[colour], marker=marker, s=52, linewidths=0, zorder=height)
     told = [one for one in rows[0].task.published if one.quantity == "seconds" and one.stage == stage]
     lines = {row.defense: place for place, row in enumerate(rows)}
     played = [(row_of(one, rows), one) for one in told]

@@ -44,7 +44,7 @@ class OutsourcedTraining(Document):
     """Stochastic gradient descent on the mean squared error over samples and outputs.
 
     Args:
-        steps: batches; the samples are shuffled anew whenever all have been used.
+        steps: batches; the samples are shuffled anew whenever too few are left for one.
         batch_size: samples a step.
         learning_rate: of a plain step.
     """

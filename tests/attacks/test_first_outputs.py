@@ -15,6 +15,7 @@ from outsourced_views import CONVOLUTION, DENSE, blind, error, knowing, play, tr
 from fl_attack_bench.api import OutsourcedAttack, OutsourcedView, SkipCell
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.seeds import Streams
+from fl_attack_bench.tasks.outsourced import Layer
 
 ATTACKS = (KnownPairs(), KnownPairs(linked=False), KnownPairs(structure=False), MeanMatching(), FeatureMaps())
 
@@ -85,6 +86,8 @@ def test_maps_are_enlarged_to_where_their_patches_were():
     wanted = torch.zeros(7, 7, dtype=torch.float64)
     wanted[2:4, 4:6] = 1  # the last row and column are in no patch
     torch.testing.assert_close(picture, wanted)
+    apart = enlarged(torch.ones(1, 1, 2, 2, dtype=torch.float64), 1, 3, (5, 4))[0, 0]
+    assert apart.nonzero().tolist() == [[0, 0], [0, 3], [3, 0], [3, 3]]  # between patches is nothing
     constant = enlarged(torch.full((2, 1, 5, 5), 0.3, dtype=torch.float64), 4, 2, (12, 12))
     torch.testing.assert_close(constant, torch.full_like(constant, 0.3))
 
@@ -109,6 +112,13 @@ def test_who_sees_no_values_in_order_has_nothing_to_invert(attack: OutsourcedAtt
 def test_a_dense_layer_has_no_places(attack: OutsourcedAttack):
     with pytest.raises(SkipCell):
         attack.reconstruct(seen(dense=True), Streams(0))
+
+
+def test_filters_as_large_as_the_image_are_dense_units():
+    whole = Layer(kind="convolution", outputs=10, kernel=14, activation="sigmoid")
+    view = play(RtasFast(), "labels", torch.arange(16).split(8), layers=(whole,))
+    with pytest.raises(SkipCell, match="dense"):
+        MeanMatching().reconstruct(view, Streams(0))
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=repr)

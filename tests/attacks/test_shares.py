@@ -48,6 +48,17 @@ def test_the_second_share_of_floating_point_says_something_and_the_first_one_not
     assert errors["compute/1", 100.0] == pytest.approx(blank, rel=0.05)
 
 
+def test_a_sample_that_is_predicted_again_is_shared_out_anew_and_seen_better():
+    defense, errors = Rtas(arithmetic="float64", mask_std=1.0), []
+    for times in (1, 16):
+        view = play(defense, "compute/1", [torch.arange(8)] * times)
+        errors.append(error(OneShare().reconstruct(view, Streams(0)), view))
+    averaged = play(Rtas(arithmetic="float64", mask_std=0.25), "compute/1", [torch.arange(8)])
+    assert errors[1] < 0.6 * errors[0]
+    # sixteen shares under masks of deviation 1 are one under a mask of deviation 1/4
+    assert errors[1] == pytest.approx(error(OneShare().reconstruct(averaged, Streams(0)), averaged), rel=0.2)
+
+
 def test_the_error_of_an_average_of_t_openings_is_the_masks_variance_over_t():
     std = 3.0
     for count in (5, 10):

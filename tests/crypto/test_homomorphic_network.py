@@ -66,15 +66,15 @@ def test_no_sample_goes_beyond_the_reach_and_corners_come_near(seed, activation,
     weights = tuple(size * weight for weight in drawn(layers, seed))
     corners = images(200, layers, seed).round()
     raw = stack.linear(layers[1], stack.forward(layers[:1], weights, corners), *weights[2:])
-    assert float(raw.abs().max()) <= reach(layers, weights) + 1e-9
+    assert float(raw.abs().max()) <= reach(layers, weights)[-1] + 1e-9
 
 
 def test_the_reach_of_one_layer_is_taken_on():
     layers = planned(dense(2), shape=(1, 1, 3))
     weights = (torch.tensor([[1.0, 0.5], [-2.0, 0.5], [4.0, -3.0]], dtype=torch.float64), torch.tensor([1.0, 0.0]))
-    assert reach(layers, weights) == 6  # pixels 1, 0, 1
+    assert reach(layers, weights) == [6]  # pixels 1, 0, 1
     weights = (weights[0], torch.tensor([-9.0, 0.0]))
-    assert reach(layers, weights) == 11  # pixels 0, 1, 0
+    assert reach(layers, weights) == [11]  # pixels 0, 1, 0
 
 
 @pytest.mark.parametrize("factor", [1e6, float("nan"), float("inf")])
@@ -94,6 +94,28 @@ def test_outputs_near_the_largest_that_an_answer_holds_are_right():
     found = predicted(layers, weights, features, 4096)
     expected = features.double() @ weights[0].double()
     assert torch.allclose(found, expected, rtol=0, atol=1e-5 * bound)  # as exact as a number beside the largest is
+
+
+INNER = [(("square", "square"), (2.0**45, 2.0**16)), (("square", "none"), (2.0**31, 2.0**32)), (("none",), (2.0**32,))]
+
+
+@pytest.mark.parametrize(("activations", "bounds"), INNER)
+def test_inner_values_near_the_largest_are_right_and_larger_ones_are_refused(activations, bounds):
+    """An answer that fits says nothing of what comes before it: one weight is large, and the last undoes it."""
+    layers = planned(*(dense(1, activation) for activation in activations), dense(1), shape=(1, 1, 1))
+    parameters = packing(layers, 8192)
+    assert parameters.inner_bounds == bounds
+    last, ones = len(bounds) - 1, torch.ones(1, 1, dtype=torch.float64)
+    undone = bounds[last] ** (2 if activations[last] == "square" else 1)
+    matrices = [ones] * last + [bounds[last] * ones, ones / undone * 2.0**24]
+    weights = tuple(part for matrix in matrices for part in (matrix, torch.zeros(1, dtype=torch.float64)))
+    features = torch.tensor([[1.0], [0.25]])
+    found = predicted(layers, weights, features, 8192)
+    torch.testing.assert_close(found, stack.forward(layers, weights, features), rtol=1e-2, atol=0)
+    larger = list(weights)
+    larger[2 * last], larger[-2] = 2 * weights[2 * last], weights[-2] / 8
+    with pytest.raises(RangeError, match=f"layer {last}: values of magnitude up to .* do not fit: there is room for"):
+        predicted(layers, tuple(larger), features, 8192)
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])

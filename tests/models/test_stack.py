@@ -192,6 +192,15 @@ def test_a_task_that_does_not_fit_its_data_is_refused(given, message):
         stack.fitted(task(**given), (1, 8, 8), 3)
 
 
+@pytest.mark.parametrize(("outputs", "target"), [(1, 0), (3, None)])
+def test_a_last_convolution_gives_one_answer_or_is_refused(outputs, target):
+    """Its values at several places, held against one target a sample, would be spread over all of them in silence."""
+    asked = task(outputs, target=target).model_copy(update={"layers": (convolution(outputs, 4, 4),)})
+    with pytest.raises(UserError, match=f"the last layer's {outputs} outputs come at 2x2 places"):
+        stack.fitted(asked, (1, 8, 8), 3)
+    assert stack.fitted(asked, (1, 4, 4), 3)[-1].outputs == (outputs, 1, 1)
+
+
 def test_a_task_that_fits_has_its_sizes():
     assert [planned.outputs for planned in stack.fitted(task(3, kernel=3), (1, 8, 8), 3)] == [(2, 6, 6), (3,)]
     assert stack.fitted(task(1, target=2), (1, 8, 8), 3)[0].inputs == (64,)

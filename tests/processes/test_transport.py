@@ -166,6 +166,19 @@ def test_who_cannot_be_reached_is_named():
     assert [str(failure) for failure in failures] == ["a sends to b, which cannot be reached"]
 
 
+def test_behind_a_message_that_failed_nobody_waits():
+    with reception() as (_, port), outgoing(port, token="guess") as (way, failures):
+        way.give(0, b"x", offline=False)
+        way.flush()
+        way.give(0, b"y", offline=False)
+        waiting = threading.Thread(target=way.flush, daemon=True)
+        waiting.start()
+        waiting.join(SECONDS)
+        assert not waiting.is_alive()
+        assert not way.on_the_way
+    assert len(failures) == 1
+
+
 def test_a_message_that_no_call_can_carry_is_refused(monkeypatch):
     monkeypatch.setattr(transport, "MAX_MESSAGE", 1_000)
     with reception() as (_, port), outgoing(port) as (way, _), pytest.raises(ValueError, match="a sends b 900 bytes"):

@@ -1,9 +1,12 @@
 """The driver of outsourced protocols: what travels together, what is timed, what ends a run that cannot go on."""
 
+from collections import Counter
+
 import pytest
 import torch
 
-from fl_attack_bench.api import PartySilent, Payload, ProtocolParty
+from fl_attack_bench.api import Holding, PartySilent, Payload, ProtocolParty
+from fl_attack_bench.codec import encode
 from fl_attack_bench.link import Link
 from fl_attack_bench.scenarios.outsourced import Gathering, secrets_of
 from fl_attack_bench.seeds import Streams
@@ -109,6 +112,25 @@ def test_what_could_have_been_sent_before_is_no_trip_and_no_time():
     assert (spent.online, spent.ahead, spent.parties) == (1.0, 1.0, {"b": 1.0})
 
 
+def test_what_could_have_been_sent_before_does_not_overtake_what_was_sent_before_it():
+    async def sends(endpoint):
+        for count, offline in enumerate((True, False, True, True, False)):
+            endpoint.send("b", number(count), offline=offline)
+
+    async def takes(endpoint):
+        return [value(await endpoint.receive("a")) for _ in range(5)]
+
+    gathering = gather(ahead=("a",), a=sends, b=takes)
+    assert run(gathering)["b"] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    # and each is metered where it belongs
+    one = len(encode(number(0)))
+    sizes = Counter()
+    for phase in gathering.wire.phases:
+        sizes[phase.topic] += phase.traffic["a"].sent
+    assert sizes == {"setup": 2 * one, "setup offline": 3 * one}
+    assert len([phase for phase in gathering.wire.phases if phase.topic == "setup"]) == 1
+
+
 def test_the_slowest_party_of_each_turn_counts():
     clock = Ticking()
 
@@ -194,3 +216,28 @@ def test_secrets_are_each_partys_own_and_unpredictable_unless_asked_otherwise():
     seeded = [secrets_of(name, Streams(3)).bytes(16) for name in ("a", "b", "a")]
     assert seeded[0] == seeded[2] != seeded[1]
     assert secrets_of("a", None).bytes(16) != secrets_of("a", None).bytes(16)
+
+
+def test_only_who_works_ahead_of_the_data_sends_offline_and_it_hears_nothing():
+    async def deals(endpoint):
+        endpoint.send("b", number(7), offline=True)
+
+    async def waits(endpoint):
+        return value(await endpoint.receive("a"))
+
+    with pytest.raises(ValueError, match="a sends offline, but does not work ahead of the data"):
+        run(gather(a=deals, b=waits))
+
+    async def tells(endpoint):
+        endpoint.send("b", number(7))
+
+    with pytest.raises(ValueError, match="a sends to b, which works ahead of the data and hears nothing"):
+        run(gather(ahead=("b",), a=tells, b=waits))
+
+
+def test_who_works_ahead_of_the_data_holds_none():
+    def enter(endpoint, holding):
+        return Scripted(endpoint, asks, ahead=True)
+
+    with pytest.raises(ValueError, match="a works ahead of the data, but holds some"):
+        Gathering({"a": enter}, {"a": Holding(features=torch.zeros(1))}, Wire(), Ticking(), None)

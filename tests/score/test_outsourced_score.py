@@ -55,6 +55,14 @@ class TestWorstCase:
         assert row.privacy.mean.value == pytest.approx(0.035)
         assert sorted({one.moment for one in row.exposures}) == ["inference", "training"]
 
+    def test_a_moment_is_worse_by_what_is_left_of_the_guess(self):
+        found = [
+            record(WHERE, "hiding", "late", inputs=inputs(0.06, 0.06, blind=0.1)),
+            record(WHERE, "hiding", "early", inputs=inputs(0.04, 0.04, moment="training", blind=0.04)),
+        ]
+        row = rows(found)["hiding"]
+        assert row.privacy.moment == "inference"
+
     def test_every_attack_by_itself_is_not_capped(self):
         matching, shares = rows(hand())["hiding"].attacks
         assert (matching.attack, matching.party, shares.party) == ("matching", "third", "compute/0")

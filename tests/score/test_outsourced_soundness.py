@@ -39,6 +39,12 @@ def test_a_sound_record_has_none():
         ({"cost": changed(inference=stage(sent=1e19))}, "a cost above 1e+18"),
         ({"cost": changed(inference=stage(seconds=1e19))}, "a cost above 1e+18"),
         ({"cost": changed(bytes_total=7)}, "fewer bytes in all"),
+        # Whole numbers that no float holds.
+        ({"cost": changed(bytes_total=10**400)}, "a cost above 1e+18"),
+        ({"cost": changed(setup=stage(batches=10**400))}, "a cost above 1e+18"),
+        ({"cost": changed(inference=stage().model_copy(update={"rounds": 10**400}))}, "a cost above 1e+18"),
+        ({"inputs": inputs(0.1, 0.1, known=10**400)}, "more than 1e+18 known or public samples"),
+        ({"inputs": inputs(0.1, 0.1, auxiliary=10**400)}, "more than 1e+18 known or public samples"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(fields, said):

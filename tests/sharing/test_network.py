@@ -15,7 +15,7 @@ from fl_attack_bench.crypto.secrets import Secrets
 from fl_attack_bench.models import stack
 from fl_attack_bench.scenarios.outsourced import Gathering
 from fl_attack_bench.seeds import Streams
-from fl_attack_bench.sharing.value import BadMessage
+from fl_attack_bench.sharing.value import BadMessage, Common
 from fl_attack_bench.tasks.outsourced import Layer
 from fl_attack_bench.wire import Wire
 
@@ -199,6 +199,26 @@ def test_masks_from_a_stream_that_begins_anew_are_noticed(monkeypatch):
     monkeypatch.setattr(Secrets, "words", lambda self, count: np.arange(count) * 2**40)
     drawn = masks_of(Rtas())
     assert len(drawn.unique()) < len(drawn)
+
+
+@pytest.mark.parametrize("defense", [Rtas(masks="fresh"), RtasFast(masks="fresh")], ids=["rtas", "fast"])
+def test_no_stream_of_a_common_seed_is_drawn_from_twice(defense, monkeypatch):
+    """The first party's halves of masks, triples and answers are never sent: no message shows one used again."""
+    drawn, following = [], Common.next
+
+    def noting(self, name):
+        stream, begins = following(self, name), np.empty(16, dtype=np.uint8)
+        stream.reader(0).fill(begins)
+        drawn.append((self, begins.tobytes()))
+        return stream
+
+    monkeypatch.setattr(Common, "next", noting)
+    federation = Federation(defense, DEEP)
+    federation.train(3)
+    for _ in range(2):
+        federation.predict(federation.x[:5])
+    assert len(drawn) > 50
+    assert max(Counter(drawn).values()) == 1
 
 
 def test_each_opening_of_a_tensor_has_a_mask_of_its_own():

@@ -99,6 +99,19 @@ def test_rescaling_is_right_to_the_last_digit(values, factor):
     assert ((scaled - factor * x).abs() <= 2.0**-14 * (factor * x).abs() + 2**-16 + 2**-17).all()
 
 
+@pytest.mark.parametrize("bits", [32, 46, 48, 54])
+def test_numbers_are_rescaled_rightly_up_to_the_stated_size(bits):
+    most = min(2.0**16, 2.0 ** (62 - bits))
+    x = torch.tensor([-1.0, 1.0], dtype=torch.float64) * (most - 2.0**-16)
+
+    async def program(session):
+        fine = session.finer(await given_to(session, "x", x), bits)
+        (down,) = await session.rescale([fine], session.fraction_bits)
+        return await session.reveal("x", down, THIRD)
+
+    assert ((play(RING, program)[0][THIRD] - x).abs() <= 2.0**-16).all()
+
+
 def test_rounding_is_right_on_average():
     x = torch.full((200_000,), 5.25 * 2.0**-16, dtype=torch.float64)
 

@@ -1,6 +1,7 @@
 """Pages of outsourced learning: overview, task page with figures and attack cards, published rows, downloads."""
 
 import csv
+import itertools
 import json
 import random
 
@@ -14,7 +15,7 @@ from test_site_evidence import built, table, task_page
 
 from fl_attack_bench import score
 from fl_attack_bench.score.outsourced.chance import DELTAS
-from fl_attack_bench.site import contents, filters, formats, outsourced
+from fl_attack_bench.site import contents, filters, formats, outsourced, outsourced_curves
 from fl_attack_bench.suite import MethodSpec
 
 HERE = "task-mnist-cnn"
@@ -81,6 +82,15 @@ class TestOverview:
             "0.0700 0.0700 to 0.0700 blind guess 0.0700 no attack beats the blind guess"
         )
 
+    @pytest.mark.usefixtures("undrawn")
+    def test_a_guess_that_is_beaten_on_some_samples_is_not_said_to_stand(self, tmp_path):
+        where, got = made.task(victims=3), made.inputs(0.01, 0.2, 0.2, blind=0.07)
+        found = [made.record(where, name, inputs=got) for name in ("none", "hiding")]
+        text = task_page(built(tmp_path, found))
+        told = "no attack beats the blind guess on 2 of 3 samples"
+        assert lines_of(text)["Hiding"][1].endswith(told)
+        assert table(text, "views-1")[1][1].endswith(told)
+
     def test_published_protocols_are_rows_of_their_own_and_carry_no_mark(self, site):
         text = (site / "index.html").read_text()
         found = lines_of(text)
@@ -142,6 +152,23 @@ class TestTaskPage:
         assert "within 0.1: 100%, exact: 0% training; blind guess 0.0700 least_ squares [known=1024]" in fast[2]
         assert fast[3].endswith("no attack beats the blind guess")
 
+    def test_a_view_on_which_an_attack_failed_is_not_said_to_have_none(self):
+        where = made.task()
+        found = [
+            made.record(where, name, attack, inputs=made.inputs(0.05, 0.05, party=party))
+            for name, attack, party in (
+                ("none", "far", "third"),
+                ("none", "near", "labels"),
+                ("hiding", "far", "third"),
+            )
+        ]
+        lost = made.record(where, "hiding", "near", status="error", reason="it broke")
+        (_, cells) = outsourced.views(score.outsourced_rows([*found, lost])).lines[1]
+        assert [reason for one, reason in cells if one is None] == ["no result of an attack"]
+        idle = made.record(where, "hiding", "near", status="skipped", reason="it sees nothing", inputs=None)
+        (_, cells) = outsourced.views(score.outsourced_rows([*found, idle])).lines[1]
+        assert [reason for one, reason in cells if one is None] == ["no attack applies"]
+
     def test_every_attack_by_itself(self, page, records):
         heads, *lines = table(page, "grid-1")
         assert heads[1:6] == [f"least_ squares [known={known}] ↑" for known in made.KNOWN]
@@ -163,7 +190,10 @@ class TestTaskPage:
         assert lines[-1][3:] == ["100% exact 0%", "1,024 100 public"]
 
     def test_the_number_of_known_samples_at_which_it_breaks(self, page):
-        assert "the mean MSE is below 0.01 with 256 known samples, the least of the numbers tried" in page
+        assert (
+            "tried with 0, 16, 64, 256 and 1,024 known samples, "
+            "256 are the fewest with which the mean MSE is below 0.01"
+        ) in page
 
     def test_bytes_and_seconds_by_party(self, page, records):
         heads, *lines = table(page, "traffic-training-1")
@@ -190,8 +220,12 @@ class TestTaskPage:
 
     def test_attacks_without_a_view_are_listed_with_their_reason(self, page, records):
         lines = table(page, "idle-1")[1:]
-        assert len(lines) == sum(len(row.no_view) for row in score.outsourced_rows(records))
         assert ["none", "rank_ matching", "rank_matching has no view under none"] in lines
+        # Those of one reason stand together, by number.
+        known = " ".join(f"least_ squares [known={known}]" for known in made.KNOWN)
+        assert ["none", known, "least_squares has no view under none"] in lines
+        told = sum(len(attacks) for _, attacks, _ in outsourced.idle(score.outsourced_rows(records)))
+        assert told == sum(len(row.no_view) for row in score.outsourced_rows(records))
 
 
 class TestFigures:
@@ -210,6 +244,12 @@ class TestFigures:
             "error δ",
         ):
             assert needle in text
+
+    def test_of_curves_that_lie_over_each_other_every_method_shows(self, records):
+        rows = score.outsourced_rows(records)
+        widths = outsourced_curves._widths(rows)
+        assert widths.keys() == {row.spec.name for row in rows}
+        assert all(lower - upper > 0.9 for lower, upper in itertools.pairwise(widths.values()))  # points
 
     def test_seconds_stand_on_logarithmic_axes_with_published_ones_hollow(self, site):
         text = self.drawing(site, "cost")
@@ -407,6 +447,16 @@ class TestPictures:
             np.savez(folder / "reconstructions.npz", originals=pixels, **{got.moment: pixels + place + 1})
             found[one.cell_id] = folder
         return found
+
+    def test_variants_whose_labels_differ_at_their_end_are_told_apart(self, tmp_path):
+        where = made.task()
+        names = [f"hiding[arithmetic=float64,mask_std=1000.0,masks={masks}]" for masks in ("fixed", "fresh")]
+        found = [made.record(where, name, "late", inputs=made.inputs(0.05, 0.06)) for name in ("none", *names)]
+        lines = table(task_page(built(tmp_path, found, self.folders(tmp_path, found))), "sheet-inference")
+        heads = [line[0] for line in lines[1:]]
+        assert len(heads) == 3
+        assert heads[1].endswith("masks=fixed")
+        assert heads[2].endswith("masks=fresh")
 
     def test_reconstructions_stand_beside_their_originals_by_moment(self, tmp_path):
         where = made.task()

@@ -70,6 +70,22 @@ def test_the_overview_fits_a_desktop(browser, site):
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_long_labels_fit_a_phone(browser, tmp_path):
+    label = "hiding[arithmetic=float64,mask_std=1000.0,masks=fresh]"
+    found = [
+        made.record(made.task(), name, f"fit[known={known}]", inputs=made.inputs(0.1, 0.1, known=known))
+        for name in ("none", label)
+        for known in (1, 4)
+    ]
+    phone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        visit(browser, next(built(tmp_path, found).glob("task-mnist-cnn*.html")))
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_a_phone_and_text_stands_out(browser, site, scheme):
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}

@@ -56,6 +56,11 @@ class Exposure:
         """Attack and party that came closest most often; of no attack where the guess did."""
         return self.strongest[0][0]
 
+    @property
+    def guessed(self) -> int:
+        """On how many samples no attack did better than the guess."""
+        return dict(self.strongest).get(BLIND, 0)
+
 
 @dataclass(frozen=True)
 class InputAttack:
@@ -246,8 +251,9 @@ class OutsourcedRow(BoardRow):
         return sound and learned and self.cost is not None and bool(self.cost.inference.seconds)
 
     def _worse(self, party: str | None) -> Exposure | None:
+        """By what is left of the guess's error: the moments have other victims, some easier to guess."""
         own = (one for one in self.exposures if one.party == party)
-        return min(own, key=lambda one: one.mean.value, default=None)
+        return min(own, key=lambda one: one.mean.value / one.blind if one.blind else one.mean.value, default=None)
 
 
 def in_view_order(parties: set[str]) -> list[str]:

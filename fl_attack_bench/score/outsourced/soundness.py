@@ -49,6 +49,8 @@ def _inputs(inputs: InputsReconstructed, task: OutsourcedTask) -> str:
         return "a reconstruction on a task without victims is impossible"
     if not len(victims) == len(inputs.victims) == task.victims:
         return "the reconstruction does not hold exactly the task's victims"
+    if max(inputs.known, inputs.auxiliary) > IMPOSSIBLE:
+        return f"more than {IMPOSSIBLE:g} known or public samples are impossible"
     if any(one.mse > 1 or one.blind > 1 for one in inputs.victims):
         return "a clipped MSE above 1 is impossible"
     if any(one.mse > one.mse_raw * (1 + SLACK) for one in inputs.victims):
@@ -63,6 +65,9 @@ def _cost(cost: OutsourcedCost, task: OutsourcedTask) -> str:
     if cost.inference.samples > task.inference_batch:
         return f"a cost of a prediction of more than {task.inference_batch} samples is impossible"
     stages = [cost.setup, cost.inference, *([training] if training is not None else [])]
+    counts = [count for stage in stages for count in (stage.batches, stage.samples, stage.rounds)]
+    if max(cost.bytes_total, *counts) > IMPOSSIBLE:  # whole numbers of any length, which no float may hold
+        return f"a cost above {IMPOSSIBLE:g} is impossible"
     reason = next((reason for stage in stages if (reason := _stage(stage))), "")
     least = sum(stage.batches * _sent(stage) for stage in stages if stage is not cost.inference)
     if not reason and cost.bytes_total < least * (1 - ROUNDING) - 1:
@@ -73,7 +78,7 @@ def _cost(cost: OutsourcedCost, task: OutsourcedTask) -> str:
 def _stage(stage: StageCost) -> str:
     figures = [figure for party in stage.parties.values() for figure in party.model_dump().values()]
     figures += [*stage.network.values(), stage.seconds or 0.0, stage.offline_seconds or 0.0]
-    if max([*figures, *(stage.party_seconds or {}).values(), float(stage.rounds)]) > IMPOSSIBLE:
+    if max([*figures, *(stage.party_seconds or {}).values()]) > IMPOSSIBLE:
         return f"a cost above {IMPOSSIBLE:g} is impossible"
     for sent, received in (("sent", "received"), ("offline_sent", "offline_received")):
         totals = [sum(getattr(party, way) for party in stage.parties.values()) for way in (sent, received)]
