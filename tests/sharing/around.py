@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from fl_attack_bench.api import Holding, ProtocolParty
+from fl_attack_bench.api import HELPER, Holding, ProtocolParty
 from fl_attack_bench.scenarios.outsourced import Gathering
 from fl_attack_bench.seeds import Streams
 from fl_attack_bench.sharing.arithmetic import Arithmetic
@@ -18,6 +18,7 @@ Program = Callable[[Session], Awaitable[Any]]
 class Running(ProtocolParty):
     def __init__(self, session, program):
         self.session, self.program = session, program
+        self.ahead = session.name == HELPER
 
     async def setup(self):
         await self.session.agree()
