@@ -9,7 +9,20 @@ import typer
 from typer.exceptions import TyperException
 
 from fl_attack_bench import __version__
-from fl_attack_bench.cli import board, communication, doctor, listing, parties, play, show, sync
+from fl_attack_bench.cli import (
+    board,
+    check,
+    communication,
+    compare,
+    doctor,
+    listing,
+    new,
+    parties,
+    play,
+    regress,
+    show,
+    sync,
+)
 from fl_attack_bench.cli.output import complain
 from fl_attack_bench.errors import UserError
 
@@ -20,10 +33,14 @@ app.command("run")(play.run)
 app.command("list")(listing.list_names)
 app.command("show")(show.show)
 app.command("doctor")(doctor.doctor)
+app.command("compare")(compare.compare)
+app.command("regress")(regress.regress)
 app.command("communication")(communication.communication)
 app.command("parties")(parties.parties)
 app.command("sync")(sync.sync)
+app.command("check")(check.check)
 app.add_typer(board.app, name="board")
+app.add_typer(new.app, name="new")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,139 @@
+"""What all methods share: a card that is filled in, and parameters with defaults, bounds and a meaning."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from typing import Any
+
+from fl_attack_bench.errors import UserError
+from fl_attack_bench.method import Card, build, parameter_adapters
+from fl_attack_bench.testing.finding import Broken, Check, NotApplicable, Subject
+
+_UNBOUNDED = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
+_HUGE = 10**12
+
+
+class _Foreign:
+    """A value that no parameter admits."""
+
+    def __repr__(self) -> str:
+        return "an object of a foreign class"
+
+
+def title(subject: Subject) -> str:
+    """On the card, as far as there is one."""
+    card = getattr(subject.cls, "card", None)
+    return card.title if isinstance(card, Card) and isinstance(card.title, str) else subject.cls.__name__
+
+
+def card(subject: Subject) -> str:
+    """The card says what the method is, where it was published, and against whom."""
+    found = subject.cls.card
+    if not isinstance(found, Card):
+        raise Broken(f"card is a {type(found).__name__}: write card = Card(title=..., paper=..., threat=...)")
+    for name in ("title", "paper", "threat"):
+        value = getattr(found, name)
+        if not isinstance(value, str) or not value.strip():
+            raise Broken(f"the card's {name} is empty: fill it in")
+    if not found.paper.startswith("https://") or "." not in found.paper.removeprefix("https://"):
+        raise Broken(f"the card's paper={found.paper!r} is no address: write https://...")
+    return found.paper
+
+
+def parameters(subject: Subject) -> str:
+    """Every parameter has a default, legal values and a meaning; illegal values are refused by name."""
+    cls: Any = subject.cls
+    own = fields(cls)
+    if "__dataclass_params__" not in vars(cls):
+        raise Broken(f"{cls.__name__} is no dataclass of its own: write @dataclass(frozen=True) above it")
+    for field in own:
+        if field.default is MISSING and field.default_factory is MISSING:
+            raise Broken(f"{field.name} has no default: write {field.name}: ... = ...")
+        if not any(f" {field.name}: " in (base.__doc__ or "") for base in cls.__mro__):
+            raise Broken(f"the class's docstring does not say what {field.name} is: add it under Args")
+    subject.make()
+    adapters = parameter_adapters(cls)
+    tried = 0
+    for field in own:
+        schema = _schema(adapters[field.name])
+        _bounded(subject, field.name, schema)
+        for value in illegal(schema):
+            _refused(subject, field.name, value)
+            tried += 1
+    if not own:
+        raise NotApplicable("it has no parameters")
+    return f"{', '.join(field.name for field in own)}; {tried} illegal values refused by name"
+
+
+def _schema(adapter: Any) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = adapter.json_schema()
+    except Exception:  # a type of the author's own has none
+        return {}
+    return found
+
+
+def _bounded(subject: Subject, name: str, schema: dict[str, Any]) -> None:
+    """A number that may be anything is refused: every formula has values that make no sense."""
+    for part in schema.get("anyOf", [schema]):
+        if part.get("type") not in ("number", "integer") or "enum" in part or part.keys() & set(_UNBOUNDED):
+            continue
+        whole = part["type"] == "integer"
+        extremes = [value if whole else float(value) for value in (-_HUGE, _HUGE)]
+        if any(_says_no(subject, {**base, name: value}, name) for base in _settings(subject) for value in extremes):
+            continue
+        raise Broken(f"{name} admits every number: say what is legal, as in {name}: Annotated[float, Ge(0)]")
+
+
+def _settings(subject: Subject) -> Iterator[dict[str, Any]]:
+    """The parameters as they are, and with each flag and each choice set in turn: some count under one choice only."""
+    yield dict(subject.parameters)
+    cls: Any = subject.cls
+    for name, adapter in parameter_adapters(cls).items():
+        schema = _schema(adapter)
+        choices = [False, True] if schema.get("type") == "boolean" else schema.get("enum", [])
+        yield from ({**subject.parameters, name: choice} for choice in choices)
+
+
+def _says_no(subject: Subject, parameters: dict[str, Any], name: str) -> bool:
+    """Whether they are refused by this parameter's name."""
+    try:
+        build(subject.cls, parameters)
+    except UserError as error:
+        return name in str(error)
+    return False
+
+
+def illegal(schema: dict[str, Any]) -> Iterator[Any]:
+    """Values that a parameter's schema does not admit: just outside the bounds, not finite, of a foreign class."""
+    yield _Foreign()
+    parts = schema.get("anyOf", [schema])
+    numbers = [part for part in parts if part.get("type") in ("number", "integer")]
+    if numbers:
+        yield math.nan
+        yield math.inf
+    for part in numbers if len(numbers) == 1 else []:
+        step = 1 if part["type"] == "integer" else 1e-3
+        if "minimum" in part:
+            yield part["minimum"] - step
+        if "exclusiveMinimum" in part:
+            yield part["exclusiveMinimum"]
+        if "maximum" in part:
+            yield part["maximum"] + step
+        if "exclusiveMaximum" in part:
+            yield part["exclusiveMaximum"]
+    if len(parts) == 1 and ("enum" in schema or "const" in schema):
+        yield "no such value"
+
+
+def _refused(subject: Subject, name: str, value: Any) -> None:
+    try:
+        build(subject.cls, {**subject.parameters, name: value})
+    except UserError as error:
+        if name not in str(error):
+            raise Broken(f"{name}={value!r} is refused without naming the parameter: {error}") from None
+        return
+    raise Broken(f"{name}={value!r} is accepted: leave __post_init__ to the base class, or call it from your own")
+
+
+CHECKS = (Check("method: card", card), Check("method: parameters", parameters))
