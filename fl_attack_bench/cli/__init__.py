@@ -21,7 +21,9 @@ from fl_attack_bench.cli import (
     play,
     regress,
     show,
+    submit,
     sync,
+    verify,
 )
 from fl_attack_bench.cli.output import complain
 from fl_attack_bench.errors import UserError
@@ -39,6 +41,8 @@ app.command("communication")(communication.communication)
 app.command("parties")(parties.parties)
 app.command("sync")(sync.sync)
 app.command("check")(check.check)
+app.command("submit")(submit.submit)
+app.command("verify")(verify.verify)
 app.add_typer(board.app, name="board")
 app.add_typer(new.app, name="new")
 

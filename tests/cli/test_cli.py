@@ -13,8 +13,7 @@ from tiny_suite import TINY, start
 from fl_attack_bench import suite
 
 COMMANDS = ("run", "list", "show", "doctor", "sync", "communication", "parties", "board build", "board serve")
-COMMANDS += ("compare", "regress")
-COMMANDS += ("check", "new defense", "new attack")
+COMMANDS += ("new defense", "new attack", "check", "submit", "verify", "compare", "regress")
 
 
 @pytest.mark.parametrize(
