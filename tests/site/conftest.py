@@ -62,3 +62,11 @@ def browser(tmp_path_factory):
     driver.set_page_load_timeout(60)
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Outsourced pages without their figures, which take longest."""
+    none = dict.fromkeys(("chances", "cost", "tradeoff"))
+    monkeypatch.setattr("fl_attack_bench.site.board._Pages._outsourced_figures", lambda *_: none)
+    monkeypatch.setattr("fl_attack_bench.site.board._Pages._sweeps", lambda *_: [])
