@@ -9,6 +9,9 @@ from fl_attack_bench.representation import layers
 
 # Of the squared singular value: where the iteration stops.
 TOLERANCE = 1e-3
+# Further steps for which the estimate must hold: one that settled on the second largest eigenvalue, because the start
+# had hardly any of the largest one's vector, leaves it by then.
+STEADY = 2
 
 
 def spectral_norm(model: nn.Module, layer: str, images: Tensor) -> Tensor:
@@ -56,6 +59,7 @@ def largest_eigenvalue(product: Callable[[Tensor], Tensor], start: Tensor) -> Te
     diagonal: list[Tensor] = []
     beside: list[Tensor] = []
     lost = torch.zeros_like(start[:, 0], dtype=torch.bool)
+    held = 0
     while True:
         image = product(vector)
         # One matrix that is not finite must not stop the others.
@@ -67,7 +71,8 @@ def largest_eigenvalue(product: Callable[[Tensor], Tensor], start: Tensor) -> Te
         length = image.norm(dim=1)
         values, vectors = torch.linalg.eigh(_tridiagonal(diagonal, beside))
         found, residual = values[:, -1].clamp(min=0), length * vectors[:, -1, -1].abs()
-        if len(diagonal) == start.shape[1] or bool((residual <= TOLERANCE * found).all()):
+        held = held + 1 if bool((residual <= TOLERANCE * found).all()) else 0
+        if len(diagonal) == start.shape[1] or held > STEADY:
             bound: Tensor = (found + residual).masked_fill(lost, torch.inf)
             return bound
         beside.append(length)

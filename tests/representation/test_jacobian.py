@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -224,6 +224,7 @@ def test_the_spectral_norm_is_the_largest_singular_value(name, options, shape) -
         assert (found >= wanted * (1 - 1e-9)).all()
 
 
+@example(256, 24, 13, torch.float32)  # its start has hardly any of the largest eigenvalue's vector
 @given(st.integers(0, 10_000), st.integers(1, 30), st.integers(0, 30), st.sampled_from([torch.float32, torch.float64]))
 @settings(max_examples=60, deadline=None)
 def test_the_largest_eigenvalue_of_any_gram_matrix(seed: int, size: int, rank: int, kind: torch.dtype) -> None:
