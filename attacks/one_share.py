@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
 from fl_attack_bench.api import COMPUTE, Card, OutsourcedAttack, OutsourcedView, SkipCell, Streams
-from fl_attack_bench.inversion.first_outputs import public_images
-from fl_attack_bench.inversion.gaussian_prior import GaussianPrior
+from fl_attack_bench.inversion.sightings import estimated
 from fl_attack_bench.sharing import observation
 from fl_attack_bench.sharing.arithmetic import Float
 
@@ -49,15 +47,6 @@ class OneShare(OutsourcedAttack):
         held, seen = observation.numbers(view), observation.own_share(view)
         if seen is None:
             raise SkipCell(f"{view.party} holds no share of the features")
-        images = public_images(view)
-        prior = GaussianPrior.of(images, view.plan.inputs)
         if not isinstance(held, Float) or view.party == COMPUTE[0]:
-            blind = images.mean(0) if len(images) else prior.mean.reshape(view.plan.inputs)
-            return blind.expand(len(view.victims), *view.plan.inputs)
-        ids, shares = seen
-        times = (view.victims.unsqueeze(1) == ids).sum(1)
-        found = torch.stack([shares[ids == victim].mean(0) for victim in view.victims])
-        for count in times.unique():  # a sample that is predicted again is shared out anew
-            rows = times == count
-            found[rows] = prior.denoised(found[rows], held.mask_std**2 / float(count))
-        return found
+            return estimated(view, [], 0.0)
+        return estimated(view, [seen], held.mask_std**2)  # a sample that is predicted again is shared out anew

@@ -5,7 +5,8 @@ What counts, and in the worst case of which attack, is the board's decision: the
 victims are the same at both. On outsourced tasks they are not, and each moment has a figure of its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from fl_attack_bench.compare.figures import Figure, Measure, Side, estimated, seeded
 from fl_attack_bench.compare.paired import Pair
@@ -35,6 +36,7 @@ ATTACKED_RMSE = Measure("RMSE under attack", "privacy", "rmse", higher=False)
 ACCURACY = Measure("test accuracy", "utility", "share", higher=True)
 RMSE = Measure("test RMSE", "utility", "rmse", higher=False)
 Found = tuple[Measure, Figure]
+R = TypeVar("R", Row, VerticalRow, OutsourcedRow)
 
 
 def horizontal(records: Sequence[Record]) -> list[Side]:
@@ -42,34 +44,30 @@ def horizontal(records: Sequence[Record]) -> list[Side]:
     group = Group(records)
     gated = judge(group)
     what = quantity(record for played in group.defenses for record in group.sound(played))
-    scored = {key(row.spec): row for row in rows(records)}
-    found = []
-    for played in group.defenses:
-        row = scored[key(played[0].cell.defense)]
-        figures = dict(_horizontal(group, gated, row, played, what))
-        found.append(Side(row, figures, tuple(played)))
-    return found
+    return _sides(group.defenses, rows(records), lambda row, played: _horizontal(group, gated, row, played, what))
 
 
 def vertical(records: Sequence[Record]) -> list[Side]:
     """The defenses of one vertical task."""
     group = VerticalGroup(records)
-    scored = {key(row.spec): row for row in vertical_rows(records)}
-    found = []
-    for played in group.defenses:
-        row = scored[key(played[0].cell.defense)]
-        found.append(Side(row, dict(_vertical(group, row, played)), tuple(played)))
-    return found
+    return _sides(group.defenses, vertical_rows(records), lambda row, played: _vertical(group, row, played))
 
 
 def outsourced(records: Sequence[Record]) -> list[Side]:
     """The protocols of one outsourced task."""
     group = OutsourcedGroup(records)
-    scored = {key(row.spec): row for row in outsourced_rows(records)}
+    return _sides(group.defenses, outsourced_rows(records), lambda row, played: _outsourced(group, row, played))
+
+
+def _sides(
+    defenses: Sequence[Sequence[Record]], scored: Iterable[R], figures: Callable[[R, Sequence[Record]], Iterator[Found]]
+) -> list[Side]:
+    """Each defense's row with its figures."""
+    by_spec = {key(row.spec): row for row in scored}
     found = []
-    for played in group.defenses:
-        row = scored[key(played[0].cell.defense)]
-        found.append(Side(row, dict(_outsourced(group, row, played)), tuple(played)))
+    for played in defenses:
+        row = by_spec[key(played[0].cell.defense)]
+        found.append(Side(row, dict(figures(row, played)), tuple(played)))
     return found
 
 

@@ -6,12 +6,13 @@ import pytest
 import torch
 from fl_attack_bench.attacks.clear_reading import ClearReading
 from fl_attack_bench.attacks.one_share import OneShare
-from fl_attack_bench.attacks.opening_average import OpeningAverage, summed
+from fl_attack_bench.attacks.opening_average import OpeningAverage
 from fl_attack_bench.defenses.none import NoDefense
 from fl_attack_bench.defenses.rtas import Rtas
 from outsourced_views import blind, digits, error, knowing, play, truth
 
 from fl_attack_bench.api import SkipCell
+from fl_attack_bench.inversion.sightings import summed
 from fl_attack_bench.seeds import Streams
 from fl_attack_bench.sharing import observation
 

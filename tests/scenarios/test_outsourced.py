@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from fl_attack_bench.api import Holding, PartySilent, Payload, ProtocolParty
+from fl_attack_bench.api import Holding, PartySilent, Payload
 from fl_attack_bench.codec import encode
 from fl_attack_bench.link import Link
 from fl_attack_bench.scenarios.outsourced import Gathering, secrets_of
@@ -13,23 +13,14 @@ from fl_attack_bench.seeds import Streams
 from fl_attack_bench.wire import Wire
 
 
-class Scripted(ProtocolParty):
-    """A party that does what a function of its endpoint says."""
+class Scripted:
+    """A party of one stage that does what a function of its endpoint says."""
 
     def __init__(self, endpoint, script, *, ahead=False):
         self.endpoint, self.script, self.ahead = endpoint, script, ahead
 
     async def setup(self):
         return await self.script(self.endpoint)
-
-    async def step(self, rows):
-        raise NotImplementedError
-
-    async def weights(self):
-        raise NotImplementedError
-
-    async def predict(self, samples, features):
-        raise NotImplementedError
 
 
 def number(value):

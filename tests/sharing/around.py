@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from fl_attack_bench.api import HELPER, Holding, ProtocolParty
+from fl_attack_bench.api import HELPER, Holding
 from fl_attack_bench.scenarios.outsourced import Gathering
 from fl_attack_bench.seeds import Streams
 from fl_attack_bench.sharing.arithmetic import Arithmetic
@@ -15,7 +15,7 @@ from fl_attack_bench.wire import Wire
 Program = Callable[[Session], Awaitable[Any]]
 
 
-class Running(ProtocolParty):
+class Running:
     def __init__(self, session, program):
         self.session, self.program = session, program
         self.ahead = session.name == HELPER
@@ -23,15 +23,6 @@ class Running(ProtocolParty):
     async def setup(self):
         await self.session.agree()
         return await self.program(self.session)
-
-    async def step(self, rows):
-        raise NotImplementedError
-
-    async def weights(self):
-        raise NotImplementedError
-
-    async def predict(self, samples, features):
-        raise NotImplementedError
 
 
 def play(

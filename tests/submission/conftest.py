@@ -1,32 +1,13 @@
 """A small suite on digits, really played once, and what the tests make of its records."""
 
 import pytest
+from tiny_suite import TINY
 
 from fl_attack_bench.score.faults import fault
 from fl_attack_bench.submission import collect, validate, verify
 from fl_attack_bench.suite import MethodSpec, Suite
 
-SUITE = {
-    "suite": "small",
-    "version": 1,
-    "title": "Small",
-    "seeds": [0, 1],
-    "limits": {"minutes": 2, "memory_gib": 4},
-    "tasks": [
-        {
-            "name": "t",
-            "dataset": "digits",
-            "model": "logistic",
-            "training": {
-                "partition": {"kind": "iid", "devices": 2, "per_device": 8},
-                "rounds": 1,
-                "sampled": 1,
-                "learning_rate": 0.1,
-            },
-        }
-    ],
-    "defenses": ["none", {"gaussian_noise": {"scale": [0.1, 0.2]}}],
-}
+SUITE = TINY | {"suite": "small", "title": "Small"}
 NOISE = MethodSpec(name="gaussian_noise", parameters={"scale": 0.1})
 
 
