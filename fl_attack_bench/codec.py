@@ -80,7 +80,7 @@ def encode(payload: Payload) -> bytes:
     """
     if len(payload.parts) > 255:
         raise CodecError(f"a frame holds at most 255 parts, not {len(payload.parts)}")
-    pieces = [MAGIC, struct.pack("<BB", VERSION, len(payload.parts))]
+    pieces: list[bytes | memoryview] = [MAGIC, struct.pack("<BB", VERSION, len(payload.parts))]
     for name, part in payload.parts.items():
         pieces += _encode_part(name, part)
     return b"".join(pieces)
@@ -121,15 +121,17 @@ def decode(frame: bytes) -> Payload:
     return Payload(parts)
 
 
-def _encode_part(name: str, part: Part) -> list[bytes]:
+def _encode_part(name: str, part: Part) -> list[bytes | memoryview]:
     label = name.encode()
     tensor = part.values
     code = _code(name, tensor.dtype)
     if len(label) > 255 or tensor.ndim > 255:
         raise CodecError(f"part {name!r}: names and shapes hold at most 255 bytes and axes")
     array = np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype=_NUMPY[code])
+    body: Sequence[bytes | memoryview]
     if isinstance(part, Dense):
-        form, shape, body = _DENSE, tuple(tensor.shape), [array.tobytes()]
+        # Its own memory, which joining copies: a large update is copied once.
+        form, shape, body = _DENSE, tuple(tensor.shape), [array.reshape(-1).view(np.uint8).data]
     else:
         form, body = _encode_sparse(name, part, array)
         shape = (part.length,)
@@ -211,19 +213,23 @@ class _Reader:
     def left(self) -> int:
         return len(self._frame) - self._at
 
-    def take(self, count: int) -> bytes:
+    def skip(self, count: int) -> None:
         if count > self.left:
             raise CodecError(f"cut short: {count} bytes wanted at {self._at}, {self.left} left")
-        piece = self._frame[self._at : self._at + count]
         self._at += count
-        return piece
+
+    def take(self, count: int) -> bytes:
+        at = self._at
+        self.skip(count)
+        return self._frame[at : self._at]
 
     def unpack(self, form: str) -> tuple[int, ...]:
         return struct.unpack(form, self.take(struct.calcsize(form)))
 
     def tensor(self, code: int, count: int) -> Tensor:
-        raw = self.take(count * _NUMPY[code].itemsize)
-        return torch.from_numpy(np.frombuffer(raw, dtype=_NUMPY[code]).copy())
+        at, dtype = self._at, _NUMPY[code]
+        self.skip(count * dtype.itemsize)
+        return torch.from_numpy(np.frombuffer(self._frame, dtype=dtype, count=count, offset=at).copy())
 
     def varints(self, count: int) -> npt.NDArray[np.int64]:
         raw = np.frombuffer(self._frame, dtype=np.uint8, offset=self._at)

@@ -12,24 +12,17 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from delegated import Played
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fl_attack_bench import registry
-from fl_attack_bench.api import LABELS, OWNER, Holding, OutsourcedDefense, Plan
+from fl_attack_bench.api import OutsourcedDefense
 from fl_attack_bench.method import build
-from fl_attack_bench.models import stack
-from fl_attack_bench.scenarios.outsourced import OFFLINE, Gathering, Spent
-from fl_attack_bench.tasks.outsourced import Layer
-from fl_attack_bench.wire import Wire
+from fl_attack_bench.scenarios.outsourced import OFFLINE, Spent
 
-SAMPLES, BATCH, INFERENCE = 1024, 32, 8192
+INFERENCE = 8192
 STEPS = 12
 AIM_SECONDS = 0.1
-LAYERS = (
-    Layer(kind="convolution", outputs=4, kernel=4, stride=2, activation="relu"),
-    Layer(kind="dense", outputs=100, activation="sigmoid"),
-    Layer(kind="dense", outputs=10, activation="sigmoid"),
-)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,48 +33,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-class Played:
-    """The parties of one protocol after their setup, with random images."""
-
-    def __init__(self, name: str) -> None:
-        defense = build(registry.find("defense", name).cls, {})
-        assert isinstance(defense, OutsourcedDefense)
-        draw = torch.Generator().manual_seed(0)
-        plan = Plan(stack.plan(defense.layers(LAYERS), (1, 28, 28)), SAMPLES if defense.trains else 0, BATCH, 1.0)
-        images = torch.rand(SAMPLES, 1, 28, 28, generator=draw)
-        targets = stack.targets(torch.randint(10, (SAMPLES,), generator=draw), 10, None)
-        weights = stack.initial(plan.layers, draw)
-        holdings = {OWNER: Holding(features=images, weights=weights), LABELS: Holding(targets=targets)}
-        if defense.model_holder != OWNER:
-            holdings = {defense.model_holder: Holding(weights=weights)}
-        self.predicted = torch.rand(INFERENCE, 1, 28, 28, generator=draw)
-        self.expected = stack.forward(plan.layers, weights, self.predicted.double())
-        self.wire = Wire()
-        self.gathering = Gathering(defense.parties(plan), holdings, self.wire, time.thread_time)
-        self._run("setup", 0, lambda name, party: party.setup())
-
-    def _run(self, topic: str, number: int, call) -> tuple[Spent, object]:
-        parties = self.gathering.parties.items()
-        found = self.gathering.run(topic, number, {name: call(name, party) for name, party in parties})
-        return self.gathering.spent[topic, number], found.get(OWNER)
-
-    def step(self, number: int) -> Spent:
-        rows = (torch.arange(BATCH) + BATCH * number) % SAMPLES
-        return self._run("training", number, lambda name, party: party.step(rows))[0]
-
-    def predict(self) -> tuple[Spent, torch.Tensor]:
-        images = {OWNER: self.predicted}
-        spent, outputs = self._run("inference", 0, lambda name, party: party.predict(INFERENCE, images.get(name)))
-        assert isinstance(outputs, torch.Tensor)
-        return spent, outputs
-
-    def megabytes(self, topic: str) -> float:
-        sent = [each.sent for phase in self.wire.phases if phase.topic == topic for each in phase.traffic.values()]
-        return sum(sent) / 1e6
+def played(name: str) -> Played:
+    """The parties of one protocol; seconds are the thread's."""
+    defense = build(registry.find("defense", name).cls, {})
+    assert isinstance(defense, OutsourcedDefense)
+    return Played(defense, time.thread_time, INFERENCE)
 
 
-def shown(name: str, spent: Spent, played: Played, topic: str, batches: int, clear: float) -> str:
-    online, ahead = (played.megabytes(each) / batches for each in (topic, topic + OFFLINE))
+def shown(name: str, spent: Spent, ours: Played, topic: str, batches: int, clear: float) -> str:
+    online, ahead = (ours.megabytes(each) / batches for each in (topic, topic + OFFLINE))
     return (
         f"{name:13} {topic:9}  online {spent.online:8.4f} s ({spent.online / clear:7.1f} x the clear)  ahead "
         f"{spent.ahead:7.4f} s  {online:8.2f} MB online  {ahead:8.2f} MB ahead"
@@ -95,7 +55,7 @@ def median(steps: list[Spent]) -> Spent:
 @pytest.mark.parametrize("name", ["rtas", "rtas_fast", "ring_sharing"])
 def test_training_step(benchmark: BenchmarkFixture, name: str) -> None:
     """Steps of the protocol and of the clear in turns; medians without the first two."""
-    ours, clear = Played(name), Played("none")
+    ours, clear = played(name), played("none")
     pairs = [(ours.step(number), clear.step(number)) for number in range(STEPS)][2:]
     found, plain = median([one for one, _ in pairs]), median([other for _, other in pairs])
     print("\n" + shown(name, found, ours, "training", STEPS, plain.online))
@@ -108,7 +68,7 @@ def test_training_step(benchmark: BenchmarkFixture, name: str) -> None:
 @pytest.mark.parametrize("name", ["rtas", "rtas_fast", "ring_sharing", "cryptonets"])
 def test_inference(benchmark: BenchmarkFixture, name: str) -> None:
     """One batch of 8,192, once: it takes seconds."""
-    ours, clear = Played(name), Played("none")
+    ours, clear = played(name), played("none")
     plain, _ = clear.predict()
     found, outputs = benchmark.pedantic(ours.predict, rounds=1)
     error = float((outputs - ours.expected).abs().max())

@@ -1,6 +1,7 @@
 """A board's worth of records without playing a cell: digits as originals, noise on them as reconstructions."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +191,7 @@ def hash_of(text):
 
 def reconstruct(cell, noise, rng):
     samples = cell.task.victims.samples or list(range(100, 100 + 2 * cell.task.victims.devices))
-    originals = load_digits().images[: len(samples), None] / 16
+    originals = digits()[: len(samples), None] / 16
     moments = ["initial", "trained"] if cell.task.training else ["initial"]
     done, arrays = [], {"originals": as_pixels(originals)}
     for moment in moments:
@@ -220,6 +221,12 @@ def reconstruct(cell, noise, rng):
         accuracy = None if cell.attack.name == "dlg" else 1 - min(noise, 0.5) / 2
         done.append(Reconstructed(moment=moment, victims=victims, label_accuracy=accuracy, curve=curve, seconds=3.0))
     return done, arrays
+
+
+@cache
+def digits():
+    """They are read from a compressed file each time."""
+    return load_digits().images
 
 
 def bounded(cell, distance, place):
