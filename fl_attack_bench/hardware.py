@@ -20,6 +20,7 @@ import psutil
 from pydantic import AfterValidator, Field
 
 from fl_attack_bench import safe_yaml
+from fl_attack_bench.conditions import Figure, Range
 from fl_attack_bench.errors import UnknownNameError, UserError
 from fl_attack_bench.link import Link
 from fl_attack_bench.schema import Document, Name, parse
@@ -77,6 +78,8 @@ class Profile(Document):
         threads: for torch's operations in each worker; part of the profile, as it changes rounding and seconds.
         tf32: whether products may round to TF32; off, so that numbers compare across accelerators.
         links: the networks that the cost model reports.
+        calibration: what the figures of :func:`calibrate` may be on such a machine, as far as that can be said of all
+            of them; a record outside is marked.
     """
 
     name: Name
@@ -86,6 +89,7 @@ class Profile(Document):
     threads: int = Field(ge=1, le=1024)
     tf32: bool = False
     links: list[Link] = Field(min_length=1)
+    calibration: dict[Figure, Range] = {}
 
     def mismatch(self, machine: Machine) -> str:
         """Why a machine does not belong to this profile; empty where it does."""
@@ -173,7 +177,7 @@ def clock(device: str) -> Callable[[], float]:
 
 
 def calibrate(profile: Profile) -> dict[str, float]:
-    """How fast this machine is now, in under two seconds: figures to judge a record's seconds by.
+    """How fast this machine is now, in about a second: figures to judge a record's seconds by.
 
     Returns:
         Giga floating-point operations a second of a matrix product and of a convolution, and gigabytes a second of a
@@ -186,9 +190,11 @@ def calibrate(profile: Profile) -> dict[str, float]:
 
     if profile.device == "cuda" and not torch.cuda.is_available():
         raise UserError(f"hardware profile {profile.name!r}: torch sees no CUDA device; try --hardware generic-cpu")
-    size, channels, side = (4096, 64, 128) if profile.device == "cuda" else (512, 32, 32)
+    # On a processor the convolution's output is small, as it is allocated anew each time: beyond some 100 KB the figure
+    # is that of the allocator, and halves when the same process is asked a second time.
+    size, samples, channels, side = (4096, 32, 64, 128) if profile.device == "cuda" else (512, 4, 32, 16)
     matrix = torch.ones(size, size, device=profile.device)
-    images = torch.ones(32, channels, side, side, device=profile.device)
+    images = torch.ones(samples, channels, side, side, device=profile.device)
     kernel = torch.ones(channels, channels, 3, 3, device=profile.device)
     block = torch.ones(2**24, device=profile.device)
     target = torch.zeros_like(block)

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fl_attack_bench import engine, registry
+from fl_attack_bench.conditions import Conditions
 from fl_attack_bench.link import Link
 from fl_attack_bench.record import Status
 from fl_attack_bench.schema import Document
@@ -66,12 +67,16 @@ class Outcome(Document):
         reason: why, unless it is ``ok``.
         seconds: wall seconds (timing).
         started: when (timing).
+        calibration: of a timing, figures of the machine's speed when the run that timed it began.
+        conditions: of a timing, how the machine was meanwhile; None where the run was stopped before it could tell.
     """
 
     status: Status
     reason: str = ""
     seconds: float = 0.0
     started: datetime
+    calibration: dict[str, float] = {}
+    conditions: Conditions | None = None
 
 
 class Context(Document):

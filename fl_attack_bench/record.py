@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from fl_attack_bench.conditions import Conditions
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.outsourced_record import OutsourcedResult
 from fl_attack_bench.schema import Document
@@ -215,6 +216,7 @@ class Provenance(Document):
         machine: processor, cores, memory, accelerator, operating system.
         hardware_matched: whether the machine matches the hardware profile's terms.
         calibration: figures of the machine's speed when the run began (timing).
+        conditions: how the machine was while it was timed (timing); None on records from before this was measured.
     """
 
     command: Text
@@ -227,6 +229,7 @@ class Provenance(Document):
     machine: dict[str, str]
     hardware_matched: bool
     calibration: dict[str, float] = {}
+    conditions: Conditions | None = None
 
 
 class Record(Document):
@@ -252,7 +255,7 @@ class Record(Document):
     def without_timings(self) -> dict[str, Any]:
         """The record as plain data without what the clock measured: equal for two plays of one cell on one machine."""
         data = self.model_dump(mode="json")
-        for key in ("started", "seconds", "calibration"):
+        for key in ("started", "seconds", "calibration", "conditions"):
             del data["provenance"][key]
         for moment in data["reconstructed"]:
             del moment["seconds"]

@@ -1,8 +1,9 @@
 """Plays cells: which jobs are missing, in what order, on how many workers, and a record for each whatever happens.
 
 A run has three phases. First the methods are looked at, so that a misspelt parameter ends it before anything is
-played. Then the machine is calibrated and what is timed runs, one job after the other with nothing beside it. Then all
-the rest runs side by side, and each cell's record is written as soon as its last job has ended.
+played. Then the machine is calibrated, what is timed runs, one job after the other with nothing beside it, and the
+machine is calibrated again. Then all the rest runs side by side, and each cell's record is written as soon as its last
+job has ended.
 """
 
 import heapq
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from fl_attack_bench import plan, provenance, registry
+from fl_attack_bench import conditions, plan, provenance, registry, usage
 from fl_attack_bench.assemble import assemble
+from fl_attack_bench.conditions import Conditions
 from fl_attack_bench.data import catalogue
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.hardware import Machine, Profile
@@ -149,6 +151,7 @@ class _Run:
         self.methods: dict[Method, MethodUsed] = {}
         self.broken: dict[Method, Outcome] = {}
         self.calibration: dict[str, float] = {}
+        self.conditions: Conditions | None = None
         self.ready: list[tuple[int, Key]] = []
         self.digests: dict[str, str] = {}
 
@@ -185,7 +188,8 @@ class _Run:
         versions = provenance.packages()
         return Context(
             data=self.digests[name],
-            profile=self.profile.model_dump_json(),
+            # what a profile's machines should reach changes no result
+            profile=self.profile.model_dump_json(exclude={"calibration"}),
             packages={package: versions.get(package, "") for package in ("torch", "torchvision", "numpy")},
             machine=self.machine.described(),
         )
@@ -224,11 +228,7 @@ class _Run:
         known = [node for node in self.nodes.values() if node.outcome is not None]
         todo = [node for node in self.nodes.values() if node.outcome is None]
         if todo:
-            self._calibrate()
-            for node in todo:
-                if node.job.alone:
-                    self.progress.started(node.job)
-                    self._end(node, self._ask(self._request(node)).outcome, played=True)
+            self._time([node for node in todo if node.job.alone])
         if self.log is not None and logging:
             self.log.start()
         for node in todo:
@@ -244,14 +244,34 @@ class _Run:
             for answer in self.pool.wait(_WAIT_SECONDS):
                 self._end(self.nodes[answer.tag], answer.outcome, played=True)  # type: ignore[index]
 
-    def _calibrate(self) -> None:
+    def _time(self, nodes: Sequence[Node]) -> None:
+        """What is timed, one job after the other, and how the machine was meanwhile; only then its cells go on."""
+        begun = usage.now()
+        self.calibration = self._calibrate()
+        for node in nodes:
+            self.progress.started(node.job)
+            self._keep(node, self._ask(self._request(node)).outcome)
+        after = self._calibrate() if nodes else {}
+        others = usage.others(begun, usage.now())
+        terms = self.profile.calibration, self.calibration, after, others, self.profile.name
+        self.conditions = conditions.judge(*terms)
+        for mark in self.conditions.marks:
+            self.progress.say(f"the records are marked: {mark.reason}")
+        for node in nodes:
+            if node.outcome is not None:
+                found = {"calibration": self.calibration, "conditions": self.conditions}
+                node.outcome = node.outcome.model_copy(update=found)
+                self.store.put_outcome(node.job, node.key[1], node.outcome)
+            self._release(node)
+
+    def _calibrate(self) -> dict[str, float]:
         answer = self._ask({"do": "calibrate", "profile": self.profile.model_dump(mode="json")})
         if answer.user_error:
             raise UserError(answer.outcome.reason)
         if answer.outcome.status == "ok":
-            self.calibration = answer.value
-        else:
-            self.progress.say(f"no calibration figures: {answer.outcome.reason}")
+            return dict(answer.value)
+        self.progress.say(f"no calibration figures: {answer.outcome.reason}")
+        return {}
 
     def _ask(self, request: Mapping[str, Any]) -> Answer:
         """One request with nothing beside it."""
@@ -266,13 +286,16 @@ class _Run:
 
     def _end(self, node: Node, outcome: Outcome, *, played: bool) -> None:
         """A job has ended: keep how, tell those who wait."""
+        self._keep(node, outcome, played=played)
+        self._release(node)
+
+    def _keep(self, node: Node, outcome: Outcome, *, played: bool = True) -> None:
         if outcome.status == "ok" and not node.job.done(self.store.work):
             outcome = outcome.model_copy(update={"status": "error", "reason": "it ended well but left no result"})
         if played:
             self.store.put_outcome(node.job, node.key[1], outcome)
         node.outcome = outcome
         self.progress.finished(node.job, outcome)
-        self._release(node)
 
     def _release(self, node: Node) -> None:
         outcome = node.outcome
@@ -299,6 +322,8 @@ class _Run:
         outcomes = {node.job.kind: node.outcome for node in entry.nodes if node.outcome is not None}
         used = {kind: self.methods[plan.identity(kind, spec)] for kind, spec in plan.methods(cell)}
         revision, dirty = provenance.revision()
+        timed = outcomes.get("timing")  # perhaps by an earlier run
+        known = timed if timed is not None and timed.conditions is not None else self
         record = assemble(
             cell,
             self.suite.gate,
@@ -316,7 +341,8 @@ class _Run:
                 packages=provenance.packages(),
                 machine=self.machine.described(),
                 hardware_matched=self.matched,
-                calibration=self.calibration,
+                calibration=known.calibration,
+                conditions=known.conditions,
             ),
         )
         drawn = [kind for kind in ATTACKING if kind in outcomes and outcomes[kind].status == "ok"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fl_attack_bench import hardware, registry, safe_yaml, suite
 from fl_attack_bench.cli.output import columns, line
+from fl_attack_bench.conditions import Range
 from fl_attack_bench.errors import UserError
 from fl_attack_bench.notation import written
 from fl_attack_bench.registry import Kind
@@ -120,7 +121,13 @@ def _show_profile(name: str) -> None:
         (f"link {link.name}", f"{link.bits_per_second / 1e6:g} Mbit/s, {link.round_trip_seconds * 1e3:g} ms round trip")
         for link in profile.links
     ]
+    rows += [(name, _range(stated)) for name, stated in profile.calibration.items()]
     columns(rows, indent="  ")
+
+
+def _range(stated: Range) -> str:
+    bounds = (("at least", stated.at_least), ("at most", stated.at_most))
+    return ", ".join(f"{word} {value:g}" for word, value in bounds if value is not None)
 
 
 def _tasks() -> list[str]:

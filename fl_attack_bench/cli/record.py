@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from fl_attack_bench.cli import outsourced_record, vertical_record
 from fl_attack_bench.cli.vertical_record import Row, duration
 from fl_attack_bench.notation import written
-from fl_attack_bench.record import Cost, Integrity, MethodUsed, Reconstructed, Record
+from fl_attack_bench.record import Cost, Integrity, MethodUsed, Provenance, Reconstructed, Record
 from fl_attack_bench.suite import MethodSpec
 
 
@@ -105,5 +105,15 @@ def _provenance(record: Record) -> Iterator[Row]:
     yield "revision", revision + (" with uncommitted changes" if origin.dirty else "")
     yield "packages", ", ".join(f"{name} {version}" for name, version in origin.packages.items())
     yield "machine", ", ".join(f"{name} {value}" for name, value in origin.machine.items())
+    yield from _conditions(origin)
     yield "data", f"sha256 {origin.dataset_fingerprint}" if origin.dataset_fingerprint else "not loaded"
     yield "command", origin.command
+
+
+def _conditions(origin: Provenance) -> Iterator[Row]:
+    if origin.calibration:
+        yield "speed", ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in origin.calibration.items())
+    if origin.conditions is not None:
+        if origin.conditions.others is not None:
+            yield "others", f"{origin.conditions.others:.0%} of the processor time while it was timed"
+        yield from (("MARKED", f"{mark.kind}: {mark.reason}") for mark in origin.conditions.marks)

@@ -4,11 +4,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 
 from fl_attack_bench.outsourced_record import OutsourcedLearned
-from fl_attack_bench.record import Learned, Record
+from fl_attack_bench.record import Learned, Provenance, Record
 from fl_attack_bench.score.board_row import DIRTY
 from fl_attack_bench.vertical_record import VerticalLearned
 
 ENGINE = "fl-attack-bench"
+_MARKED = {
+    "out of range": "the machine's speed is outside of what its hardware profile states",
+    "slower": "the machine became slower while it was timed",
+    "busy": "the machine was busy with other programs while it was timed",
+}
 
 
 def fingerprints(records: Iterable[Record]) -> frozenset[str]:
@@ -41,9 +46,15 @@ def notes(played: Sequence[Record], data: Set[str], baseline: Set[str]) -> tuple
         (bool(data and baseline) and data != baseline, "the dataset is not the undefended federation's"),
         (any(origin.dirty for origin in origins), DIRTY),
         (not all(origin.hardware_matched for origin in origins), "the machine does not match the hardware profile"),
+        *((kind in _marks(origins), said) for kind, said in _MARKED.items()),
         (any(learned is not None and learned.diverged for learned in _honest(played)), "training diverged"),
     ]
     return tuple(text for holds, text in terms if holds)
+
+
+def _marks(origins: Iterable[Provenance]) -> set[str]:
+    """The kinds of marks on the machines."""
+    return {mark.kind for origin in origins if origin.conditions is not None for mark in origin.conditions.marks}
 
 
 def _honest(played: Iterable[Record]) -> list[Learned | VerticalLearned | OutsourcedLearned | None]:
