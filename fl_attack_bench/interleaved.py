@@ -55,7 +55,7 @@ class Turns:
         limits: of one timing.
         scratch: an empty folder for what they leave.
         data_dir: where datasets lie.
-        plays: how often a round plays its cell.
+        plays: how often a round plays its cell, unless asked otherwise.
     """
 
     def __init__(
@@ -87,7 +87,14 @@ class Turns:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def time(self, base: Cell, head: Cell, rounds: int, say: Callable[[str], None] = lambda text: None) -> Timed:
+    def time(
+        self,
+        base: Cell,
+        head: Cell,
+        rounds: int,
+        say: Callable[[str], None] = lambda text: None,
+        plays: int | None = None,
+    ) -> Timed:
         """Time one cell of each side: each once to warm up, then in turns.
 
         A round's seconds are the least of its plays: other load on the machine only adds to them.
@@ -102,7 +109,7 @@ class Turns:
             self._play(side, cells[side])
         for turn in range(rounds):
             for side in SIDES:
-                found[side].append(min(self._play(side, cells[side]) for _ in range(self._plays)))
+                found[side].append(min(self._play(side, cells[side]) for _ in range(plays or self._plays)))
             say(f"round {turn + 1} of {rounds}: base {found['base'][-1]:.4g} s, head {found['head'][-1]:.4g} s")
         return Timed(head, tuple(found["base"]), tuple(found["head"]))
 

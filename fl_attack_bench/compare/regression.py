@@ -101,7 +101,11 @@ def timed(record: Record, found: Timing, tolerance: float) -> Check:
     elif found.unsure:
         spread = 100 * (max(found.base) / min(found.base) - 1) if min(found.base) else math.inf
         reason = f"the base's own rounds differ by {spread:.0f}%: a slowdown of {100 * tolerance:g}% could hide in that"
-    state: State = "regression" if found.slower else "note" if found.unsure else "ok"
+    elif found.overlapping:
+        reason = (
+            f"the medians differ by {100 * (found.head_median / found.base_median - 1):.0f}%, but the rounds overlap"
+        )
+    state: State = "regression" if found.slower else "ok" if found.settled else "note"
     medians = found.base_median, found.head_median
     return Check("cost", cell.task.name, cell.defense.label, "", "seconds, in turns", *medians, state, reason)
 

@@ -41,6 +41,8 @@ class Timing:
         slower: whether that is a regression.
         unsure: whether it is none, but the base's own rounds differ by more than the tolerance: on a machine that busy
             a slowdown of this size could hide.
+        overlapping: whether it is none, but the head's median is slower by more than the tolerance: the rounds are not
+            apart.
     """
 
     base: tuple[float, ...]
@@ -49,6 +51,12 @@ class Timing:
     head_median: float
     slower: bool
     unsure: bool
+    overlapping: bool
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left open that more plays a round could settle."""
+        return self.slower or not (self.unsure or self.overlapping)
 
     @property
     def ratio(self) -> float | None:
@@ -77,7 +85,9 @@ def timing(base: Sequence[float], head: Sequence[float], tolerance: float) -> Ti
         raise ValueError("seconds and the tolerance are finite and at least 0")
     slower = min(head) > (1 + tolerance) * max(base) * (1 + _ROUNDING)
     unsure = not slower and max(base) > (1 + tolerance) * min(base) * (1 + _ROUNDING)
-    return Timing(tuple(base), tuple(head), statistics.median(base), statistics.median(head), slower, unsure)
+    medians = statistics.median(base), statistics.median(head)
+    overlapping = not slower and medians[1] > (1 + tolerance) * medians[0] * (1 + _ROUNDING)
+    return Timing(tuple(base), tuple(head), *medians, slower, unsure, overlapping)
 
 
 def worse(quantity: Quantity, base: float, head: float, tolerances: Tolerances, *, higher: bool) -> bool:

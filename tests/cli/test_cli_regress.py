@@ -140,6 +140,17 @@ def test_two_revisions_are_played_and_timed_in_turns(flab, source, tmp_path):
     assert flab(*shlex.split("regress --base new --head old"))[0] == 0
 
 
+def test_a_timing_that_other_load_leaves_open_is_taken_again_with_more_plays(flab, source):
+    source("old", "0.010 0.0135")  # every other play is disturbed: the least of one play may be, that of two never is
+    source("new", "0.0125")
+    status, out, err = flab(*shlex.split("regress --base old --head new --plays 1"))
+    assert status == 1
+    assert "its rounds differ too much to tell: times it again, 2 plays a round" in err
+    assert "the fastest of 3 head rounds is 25% slower than the slowest base round" in out
+    source("never", "0.010 0.010 0.010 0.010 0.010 0.010 0.010 0.010 0.010 0.0101")
+    assert "times it again" not in flab(*shlex.split("regress --base never --head never --plays 1"))[2]
+
+
 def test_a_revision_against_itself_passes(flab, source):
     source("same", "0.010 0.013 0.009 0.011 0.0101")
     status, out, _ = flab(*shlex.split("regress --base same --head HEAD"))

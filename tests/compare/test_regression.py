@@ -159,6 +159,8 @@ def test_a_timing_becomes_a_check():
     unsure = timed(boards.record(), timing([1.0, 1.1, 1.5], [1.5, 1.6, 1.7], 0.1), 0.1)
     assert unsure.state == "note"
     assert unsure.reason == "the base's own rounds differ by 50%: a slowdown of 10% could hide in that"
+    close = timed(boards.record(), timing([1.0, 1.0, 1.05], [1.1, 1.2, 1.2], 0.1), 0.1)
+    assert (close.state, close.reason) == ("note", "the medians differ by 20%, but the rounds overlap")
 
 
 HOSTILE = "a|b\n<script>`x`</script>\x00\x1b]@everyone&\ud800"
