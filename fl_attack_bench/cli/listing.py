@@ -1,12 +1,12 @@
 """``flab list``: the names that the other commands take."""
 
 from collections.abc import Callable, Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from fl_attack_bench.cli import options
-from fl_attack_bench.cli.output import columns
+from fl_attack_bench.cli.output import columns, line
 from fl_attack_bench.errors import UnknownNameError
 
 Rows = Iterator[tuple[str, ...]]
@@ -30,15 +30,21 @@ def list_names(
 
 
 def _attacks() -> Rows:
-    from fl_attack_bench import registry
-
-    yield from ((name, registry.origin("attack", name)) for name in registry.names("attack"))
+    yield from _methods("attack")
 
 
 def _defenses() -> Rows:
-    from fl_attack_bench import registry
+    yield from _methods("defense")
 
-    yield from ((name, registry.origin("defense", name)) for name in registry.names("defense"))
+
+def _methods(kind: Literal["attack", "defense"]) -> Rows:
+    """Those of packages that do not import are named with the reason: nothing else can use them."""
+    from fl_attack_bench import plugins, registry
+
+    names = registry.names(kind)
+    faults = plugins.faults(kind, names)
+    for name in names:
+        yield name, f"left out: {line(faults[name])}" if name in faults else registry.origin(kind, name)
 
 
 def _tasks() -> Rows:

@@ -1,8 +1,10 @@
 """`flab new`: a file that works as it is written, and its test; nothing is overwritten."""
 
 import ast
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +32,21 @@ def test_what_is_written_keeps_its_contract(flab, tmp_path, kind, scenario):
     assert not [one for one in found if one.verdict == "failed"]
     assert sum(one.verdict == "passed" for one in found) >= 2
     assert any(one.check.startswith((f"{scenario}: ", "attack: ")) and one.verdict == "passed" for one in found)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_that_is_printed_plays_it(flab, tmp_path, kind, scenario, asked):
+    _, out, _ = flab("new", kind, "my_own", "--scenario", scenario)
+    words = shlex.split(out.splitlines()[-1])
+    assert words[:2] == ["flab", "run"]
+    assert flab(*words[1:], "--no-tracking")[0] == 0
+    ((_, cells, _, _),) = asked
+    assert all(cell.task.scenario == scenario for cell in cells)
+    paths = {getattr(cell, kind).name for cell in cells if getattr(cell, kind) is not None}
+    assert "my_own.py" in {Path(path).name for path in paths}
+    if kind == "defense":
+        assert {Path(path).name for path in paths} == {"none", "my_own.py"}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
