@@ -1,18 +1,12 @@
 """``flab board``: render the records as a static site, and show it."""
 
-import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fl_attack_bench.cli import options
-from fl_attack_bench.cli.output import complain
 from fl_attack_bench.errors import UserError
-
-if TYPE_CHECKING:
-    from fl_attack_bench.record import Record
 
 app = typer.Typer(help="Render the records as a static site, and show it.", no_args_is_help=False)
 
@@ -22,23 +16,38 @@ Out = Annotated[Path, typer.Option("--out", help="The site's folder.")]
 @app.command()
 def build(
     source: Annotated[
-        str, typer.Option("--from", metavar="URI|FOLDER", help="A run folder, or an MLflow tracking store by its URI.")
-    ] = str(options.FOLDER),
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="FOLDER|URI",
+            help="A run folder, a folder of submissions as leaderboard/results, or an MLflow store; may be repeated.",
+        ),
+    ] = None,
     out: Out = Path("site"),
+    title: Annotated[str | None, typer.Option(help="Of the board.")] = None,
+    code: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where sources can be read, with {revision} and {path} in it.")
+    ] = None,
 ) -> None:
-    """Render the board; it needs no network to view."""
-    if "://" not in source:
-        from fl_attack_bench.store import Store
+    """Render the board; it needs no network to view. Of two records of one cell the later one is shown."""
+    from fl_attack_bench import site
+    from fl_attack_bench.cli.source import opened
+    from fl_attack_bench.site.formats import https
 
-        store = Store(Path(source))
-        records, warnings = store.load()
-        _render(source, records, {r.cell_id: store.place(r.cell_id) for r in records}, warnings, out)
-        return
-    from fl_attack_bench import tracking
-
-    with tempfile.TemporaryDirectory(prefix="flab-board-") as scratch:
-        fetched = tracking.fetch(source, Path(scratch))
-        _render(tracking.shown(source), fetched.records, fetched.pictures, fetched.warnings, out)
+    if code is not None and not https(code):
+        raise UserError(f"--code {code}: not an https address")
+    with opened(*(source or [str(options.FOLDER)])) as found:
+        index = site.build(
+            found.records,
+            found.pictures,
+            out,
+            warnings=found.warnings,
+            title=title or site.TITLE,
+            standings=found.standings,
+            code=code,
+        )
+    print(f"{len(found.records)} records: {index}")
+    print("next      flab board serve" + ("" if out == Path("site") else f" --out {out}"))
 
 
 @app.command()
@@ -55,17 +64,3 @@ def serve(
             running.serve_forever()
         except KeyboardInterrupt:
             return
-
-
-def _render(
-    source: str, records: "Sequence[Record]", pictures: Mapping[str, Path], warnings: Sequence[str], out: Path
-) -> None:
-    from fl_attack_bench import site
-
-    for warning in warnings:
-        complain(warning)
-    if not records:
-        raise UserError(f"{source}: no records; `flab run SUITE` makes some")
-    index = site.build(records, pictures, out, warnings=warnings)
-    print(f"{len(records)} records: {index}")
-    print("next      flab board serve" + ("" if out == Path("site") else f" --out {out}"))

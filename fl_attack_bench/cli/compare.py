@@ -1,6 +1,6 @@
 """``flab compare``: the triple of several defenses side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +12,6 @@ from fl_attack_bench.errors import UserError
 
 if TYPE_CHECKING:
     from fl_attack_bench.compare import Comparison
-    from fl_attack_bench.store import Store
 
 _MOST_PICTURES = 6
 
@@ -24,7 +23,9 @@ def compare(
             metavar="DEFENSE DEFENSE ...", help="NAME\\[parameter=value,...], or NAME for all of its entries."
         ),
     ],
-    source: Annotated[Path, typer.Option("--from", metavar="RUNFOLDER", help="The run folder.")] = options.FOLDER,
+    source: Annotated[
+        str, typer.Option("--from", metavar="URI|FOLDER", help="A run folder, or an MLflow tracking store by its URI.")
+    ] = str(options.FOLDER),
     task: Annotated[str, typer.Option(help="Only this task.")] = "",
     attack: Annotated[str, typer.Option(help="Only this attack, by its name or with its parameters.")] = "",
     hardware: Annotated[str, typer.Option(help="Only this hardware profile.")] = "",
@@ -37,22 +38,17 @@ def compare(
     """
     from fl_attack_bench import compare as comparing
     from fl_attack_bench import notation
+    from fl_attack_bench.cli.source import opened
     from fl_attack_bench.compare.defenses import narrow
-    from fl_attack_bench.store import Store
 
     if format == "png" and out is None:
         raise UserError("--format png: say where to with --out FILE.png")
     asked = [notation.parse(text) for text in defense]
-    store = Store(source)
-    records, warnings = store.load()
-    for warning in warnings:
-        complain(warning)
-    if not records:
-        raise UserError(f"{source}: no records; `flab run SUITE` makes some")
-    found = comparing.compare(narrow(records, task=task, attack=attack, hardware=hardware), asked)
-    if format == "png":
-        _write(out or Path(), _drawn(found, store))
-        return
+    with opened(source) as read:
+        found = comparing.compare(narrow(read.records, task=task, attack=attack, hardware=hardware), asked)
+        if format == "png":
+            _write(out or Path(), _drawn(found, read.pictures))
+            return
     text = {"table": _table, "csv": _csv, "json": _json}[format](found)
     if out is None:
         print(text, end="")
@@ -104,16 +100,13 @@ def _json(found: "Sequence[Comparison]") -> str:
     return json.dumps(finite, indent=2) + "\n"
 
 
-def _drawn(found: "Sequence[Comparison]", store: "Store") -> bytes:
+def _drawn(found: "Sequence[Comparison]", pictures: Mapping[str, Path]) -> bytes:
     from fl_attack_bench.compare import picture
 
     if len(found) > _MOST_PICTURES:
         names = ", ".join(dict.fromkeys(one.sides[0].row.task.name for one in found))
         raise UserError(f"--format png: {len(found)} tasks are too many for one picture; name one with --task: {names}")
-    folders = {
-        record.cell_id: store.place(record.cell_id) for one in found for side in one.sides for record in side.records
-    }
-    data, warnings = picture.png(found, folders)
+    data, warnings = picture.png(found, pictures)
     for warning in warnings:
         complain(warning)
     return data

@@ -1,48 +1,35 @@
 """Build the board: records in, a static site out. Everything on a page comes from the records."""
 
-import math
+import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from fl_attack_bench import __version__, score
+from fl_attack_bench import score
 from fl_attack_bench.record import Record
-from fl_attack_bench.score.outsourced.row import MOMENTS, InputAttack, OutsourcedRow
-from fl_attack_bench.score.row import Row
-from fl_attack_bench.score.vertical.row import VerticalRow
-from fl_attack_bench.site import (
-    contents,
-    curves,
-    evidence,
-    figures,
-    filters,
-    formats,
-    integrity,
-    outsourced,
-    outsourced_curves,
-    outsourced_figures,
-    robustness,
-    style,
-    vertical,
-    vertical_curves,
-    vertical_figures,
-)
-from fl_attack_bench.site.contents import Contents, DefensePage, Scene
+from fl_attack_bench.site import citation, contents, feed
+from fl_attack_bench.site.contents import Contents
 from fl_attack_bench.site.downloads import write_attacks, write_csv, write_integrity, write_json
-from fl_attack_bench.site.outsourced import Sweep
 from fl_attack_bench.site.outsourced_downloads import write_outsourced, write_outsourced_attacks
-from fl_attack_bench.site.pictures import Gallery, Sheet, Strip
+from fl_attack_bench.site.pages import Pages
+from fl_attack_bench.site.pictures import Gallery
 from fl_attack_bench.site.publish import publishing
 from fl_attack_bench.site.vertical_downloads import write_vertical, write_vertical_attacks
-from fl_attack_bench.tasks.base import BASELINE
 
 TITLE = "fl-attack-bench"
 STATIC = ("board.css", "board.js", "board.svg")
+RECORDS = "records.json"
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file beside the pages."""
+
+    name: str
+    told: str
+    bytes: int
 
 
 def build(
@@ -52,6 +39,8 @@ def build(
     *,
     warnings: Sequence[str] = (),
     title: str = TITLE,
+    standings: Mapping[str, str] | None = None,
+    code: str | None = None,
 ) -> Path:
     """Render the board into a folder that needs no network to view; the same input gives the same bytes.
 
@@ -61,6 +50,8 @@ def build(
         out: the site's folder; replaced as a whole when all is written.
         warnings: what could not be read, one line each; shown on the overview.
         title: of the board.
+        standings: of records that were handed in, by cell id: ``self-reported`` or ``re-run``.
+        code: where sources can be read, an https link with ``{revision}`` and ``{path}`` in it; None links none.
 
     Returns:
         The path of ``index.html``.
@@ -69,210 +60,72 @@ def build(
         UserError: ``out`` exists and is not a board.
     """
     kept = score.latest(records)
-    board = contents.gather(score.rows(kept), score.vertical_rows(kept), score.outsourced_rows(kept), kept)
+    rows = score.rows(kept), score.vertical_rows(kept), score.outsourced_rows(kept)
+    board = contents.gather(*rows, kept, standings or {})
     with publishing(out) as folder:
         gallery = Gallery(pictures, folder)
-        pages = _Pages(board, folder, gallery, title)
+        pages = Pages(board, folder, gallery, title, code)
         pages.write_tasks()
-        pages.write_vertical_tasks()
-        pages.write_outsourced_tasks()
-        pages.write_defenses()
-        _write_data(board, folder)
-        write_json(kept, folder / "records.json")
+        pages.write_methods()
+        downloads = _write_data(board, kept, folder)
+        pages.write_data(downloads, citation.bibtex(board, folder / RECORDS))
+        feed.write(board, title, folder / "feed.xml")
         for name in STATIC:
             with as_file(files("fl_attack_bench.site").joinpath("static", name)) as source:
                 shutil.copyfile(source, folder / name)
-        pages.write_index([*warnings, *gallery.warnings])
+        pages.write_tracks()
+        pages.write_index([*warnings, *gallery.warnings], feed.entries(board))
     return out / "index.html"
 
 
-def _write_data(board: Contents, folder: Path) -> None:
-    """The tables as CSV; a track without rows has none, unless the board is empty."""
-    if board.rows or not board.everything:
-        write_csv(board.rows, folder / "data.csv")
-        write_attacks(board.rows, folder / "attacks.csv")
-    if board.embattled:
-        write_integrity(board.rows, folder / "integrity.csv")
-    if board.vertical:
-        write_vertical(board.vertical, folder / "vertical.csv")
-        write_vertical_attacks(board.vertical, folder / "vertical-attacks.csv")
-    if board.outsourced:
-        write_outsourced(board.outsourced, folder / "outsourced.csv")
-        write_outsourced_attacks(board.outsourced, folder / "outsourced-attacks.csv")
-
-
-class _Pages:
-    """The templates, what all of them know, and the figures drawn for them."""
-
-    def __init__(self, board: Contents, folder: Path, gallery: Gallery, title: str) -> None:
-        self.board, self.folder, self.gallery = board, folder, gallery
-        self.looks = style.looks((row.spec.name for row in board.everything), BASELINE)
-        self.environment = _environment()
-        self.environment.globals.update(
-            board=board,
-            site_title=title,
-            version=__version__,
-            contents=contents,
-            evidence=evidence,
-            integrity=integrity,
-            vertical=vertical,
-            outsourced=outsourced,
-            filters=filters,
-        )
-        with style.drawing():
-            self.drawn = {scene.slug: self._figures(scene) for scene in board.scenes}
-            self.drawn |= {scene.slug: self._vertical_figures(scene) for scene in board.vertical_scenes}
-            self.drawn |= {scene.slug: self._outsourced_figures(scene) for scene in board.outsourced_scenes}
-
-    def write_index(self, warnings: Sequence[str]) -> None:
-        self._render(
-            "index.html",
-            "index.html",
-            warnings=list(warnings),
-            drawn=self.drawn,
-            pictured=[scene for scene in self.board.scenes if self.drawn[scene.slug]["tradeoff"]],
-            plotted=[scene for scene in self.board.vertical_scenes if self.drawn[scene.slug]["tradeoff"]],
-            shared_out=[scene for scene in self.board.outsourced_scenes if self.drawn[scene.slug]["chances"]],
-        )
-
-    def write_tasks(self) -> None:
-        for page in self.board.tasks:
-            sheets = {scene.slug: self.gallery.sheet(scene.rows, self.board.records) for scene in page.scenes}
-            self._render("task.html", page.path, page=page, drawn=self.drawn, sheets=sheets)
-
-    def write_vertical_tasks(self) -> None:
-        for page in self.board.vertical_tasks:
-            sheets = {scene.slug: self.gallery.features(scene.rows, self.board.records) for scene in page.scenes}
-            self._render("vertical.html", page.path, page=page, drawn=self.drawn, sheets=sheets)
-
-    def write_outsourced_tasks(self) -> None:
-        records = self.board.records
-        for page in self.board.outsourced_tasks:
-            with style.drawing():
-                sweeps = {scene.slug: self._sweeps(scene) for scene in page.scenes}
-            sheets = {
-                scene.slug: [(moment, self.gallery.inputs(scene.rows, records, moment)) for moment in MOMENTS]
-                for scene in page.scenes
-            }
-            self._render("outsourced.html", page.path, page=page, drawn=self.drawn, sheets=sheets, sweeps=sweeps)
-
-    def write_defenses(self) -> None:
-        for page in self.board.defenses:
-            with style.drawing():
-                drawn = figures.privacy(
-                    self._beside_undefended(page),
-                    self.looks[page.name],
-                    self.folder,
-                    page.path.removesuffix(".html"),
-                )
-            strips = {index: self._strips(row) for index, row in enumerate(page.rows)}
-            self._render("defense.html", page.path, page=page, drawn=drawn, strips=strips)
-
-    def _render(self, template: str, path: str, **values: Any) -> None:
-        text = self.environment.get_template(template).render(here=path, **values)
-        (self.folder / path).write_text(text, encoding="utf-8", errors="replace")
-
-    def _vertical_figures(self, scene: Scene[VerticalRow]) -> dict[str, style.Figures | None]:
-        rows, folder = scene.rows, self.folder
-        return {
-            "tradeoff": vertical_figures.tradeoff(rows, self.looks, folder, f"{scene.slug}-tradeoff"),
-            "learning": vertical_curves.learning(rows, self.board.records, folder, f"{scene.slug}-learning"),
-            "scores": vertical_curves.scores(rows, folder, f"{scene.slug}-scores"),
-            "traffic": vertical_figures.traffic(rows, folder, f"{scene.slug}-traffic"),
-        }
-
-    def _outsourced_figures(self, scene: Scene[OutsourcedRow]) -> dict[str, style.Figures | None]:
-        rows, looks, folder = scene.rows, self.looks, self.folder
-        return {
-            "chances": outsourced_curves.chances(rows, looks, folder, f"{scene.slug}-chances"),
-            "cost": outsourced_figures.cost(rows, folder, f"{scene.slug}-cost"),
-            "tradeoff": outsourced_figures.tradeoff(rows, looks, folder, f"{scene.slug}-tradeoff"),
-        }
-
-    def _sweeps(self, scene: Scene[OutsourcedRow]) -> list[tuple[Sweep, style.Figures, Sheet[InputAttack] | None]]:
-        """By number of known samples: each attack's figure, and its pictures where it comes closest."""
-        found = []
-        for place, sweep in enumerate(outsourced.sweeps(scene.rows)):
-            drawn = outsourced_curves.known(sweep, self.looks, self.folder, f"{scene.slug}-known-{place}")
-            found.append((sweep, drawn, self.gallery.variants(*sweep.closest, self.board.records)))
-        return found
-
-    def _figures(self, scene: Scene[Row]) -> dict[str, style.Figures | None]:
-        rows, records, looks, folder = scene.rows, self.board.records, self.looks, self.folder
-        return {
-            "tradeoff": figures.tradeoff(rows, looks, folder, f"{scene.slug}-tradeoff"),
-            "cost": figures.cost(rows, looks, folder, f"{scene.slug}-cost"),
-            "accuracy": curves.accuracy(rows, records, looks, folder, f"{scene.slug}-accuracy"),
-            "integrity": robustness.learned(rows, looks, folder, f"{scene.slug}-integrity"),
-            "objectives": curves.objectives(rows, records, looks, folder, f"{scene.slug}-objectives"),
-        }
-
-    def _beside_undefended(self, page: DefensePage) -> list[tuple[str, list[Row]]]:
-        """By task and hardware, the variants of a defense with the undefended row first."""
-        found = []
-        one_machine = len({row.hardware for row in self.board.rows}) == 1
-        for scene in self.board.scenes:
-            own = [row for row in scene.rows if row.spec.name == page.name and not row.baseline]
-            own.sort(key=lambda row: contents.in_order(contents.variant(row)))
-            label = scene.label if one_machine else f"{scene.label}, {scene.hardware}"
-            if own:
-                found.append((label, [row for row in (scene.baseline,) if row] + own))
-        return found
-
-    def _strips(self, row: Row) -> list[Strip]:
-        """Each attack's pictures at the moment at which it came closest; those that count first, then by MSE."""
-        closest: dict[str, tuple[bool, float, str]] = {}
-        for found in row.attacks:
-            if found.mean is not None:
-                own = (not found.passed, found.mean, found.moment)
-                closest[found.attack] = min(closest.get(found.attack, own), own)
-        strips = []
-        for attack, (weak, _, moment) in sorted(closest.items(), key=lambda item: (item[1], item[0])):
-            records = [self.board.records[cell_id] for cell_id in row.records]
-            played = [r for r in records if r.cell.attack and r.cell.attack.label == attack and r.status == "ok"]
-            strip = self.gallery.strip(attack, moment, played)
-            strips += [replace(strip, weak=weak)] if strip else []
-        return strips
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("fl_attack_bench.site"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def _write_data(board: Contents, records: Sequence[Record], folder: Path) -> list[Download]:
+    """The tables as CSV, the records as JSON, and their form; a track without rows has none, unless all are empty."""
+    horizontal = bool(board.rows or not board.everything)
+    outsourced, schema = board.outsourced, json.dumps(Record.model_json_schema(), indent=1, sort_keys=True) + "\n"
+    files: tuple[tuple[bool, str, str, Callable[[Path], object]], ...] = (
+        (horizontal, "data.csv", "the rows of gradient leakage", lambda p: write_csv(board.rows, p)),
+        (
+            horizontal,
+            "attacks.csv",
+            "every attack by itself under every defense there, with what it infers besides images and certified bounds",
+            lambda p: write_attacks(board.rows, p),
+        ),
+        (
+            bool(board.embattled),
+            "integrity.csv",
+            "every attack by malicious clients on every defense, with failed rounds and incidents",
+            lambda p: write_integrity(board.rows, p),
+        ),
+        (
+            bool(board.vertical),
+            "vertical.csv",
+            "the rows of vertical tasks",
+            lambda p: write_vertical(board.vertical, p),
+        ),
+        (
+            bool(board.vertical),
+            "vertical-attacks.csv",
+            "every attack by itself under every defense there",
+            lambda p: write_vertical_attacks(board.vertical, p),
+        ),
+        (
+            bool(outsourced),
+            "outsourced.csv",
+            "the rows of outsourced tasks, with the chance to reconstruct within each error",
+            lambda p: write_outsourced(outsourced, p),
+        ),
+        (
+            bool(outsourced),
+            "outsourced-attacks.csv",
+            "every attack by itself under every protocol there",
+            lambda p: write_outsourced_attacks(outsourced, p),
+        ),
+        (True, RECORDS, "every record behind them, image by image", lambda p: write_json(records, p)),
+        (True, "record.schema.json", "the form of a record, as JSON Schema", lambda p: p.write_text(schema)),
     )
-    for name in (
-        "mse",
-        "percent",
-        "points",
-        "plain",
-        "times",
-        "number",
-        "size",
-        "seconds",
-        "moment",
-        "learned",
-        "apart",
-        "between",
-        "https",
-        "short",
-        "foldable",
-    ):
-        environment.filters[name] = getattr(formats, name)
-    environment.filters["whisker"] = whisker
-    return environment
-
-
-def whisker(row: Row) -> dict[str, float] | None:
-    """Where the interval of a row's MSE lies on a logarithmic strip from 1e-6 to 1, in per cent."""
-    if row.privacy is None:
-        return None
-    mean = row.privacy.mean
-    low, value, high = (_strip_place(number) for number in (mean.low, mean.value, mean.high))
-    return {"low": low, "mean": value, "width": max(round(high - low, 2), 1.0)}
-
-
-def _strip_place(value: float) -> float:
-    return round(100 * (1 + math.log10(min(max(value, style.FLOOR), 1.0)) / 6), 2)
+    found = []
+    for wanted, name, told, write in files:
+        if wanted:
+            write(folder / name)
+            found.append(Download(name, told, (folder / name).stat().st_size))
+    return found

@@ -17,6 +17,7 @@ from fl_attack_bench.site import formats
 from fl_attack_bench.suite import MethodSpec
 
 MAX_PACKAGES = 12
+STANDINGS = ("self-reported", "re-run")  # the weaker first
 R = TypeVar("R", bound=BoardRow)
 
 
@@ -83,6 +84,7 @@ class Contents:
         defenses: one page a defense, the undefended first.
         records: by cell id.
         labels: each task page's path with the task's name on the board.
+        standings: of records that were handed in, by cell id, one of :data:`STANDINGS`.
     """
 
     rows: tuple[Row, ...]
@@ -94,11 +96,17 @@ class Contents:
     defenses: tuple[DefensePage, ...]
     records: Mapping[str, Record]
     labels: Mapping[str, str]
+    standings: Mapping[str, str]
 
     @property
     def everything(self) -> tuple[BoardRow, ...]:
         """The rows of all tracks."""
         return (*self.rows, *self.vertical, *self.outsourced)
+
+    def standing(self, row: BoardRow) -> str:
+        """What a row's submission stands on: the weakest of its records; empty where none of them was handed in."""
+        held = {self.standings[cell_id] for cell_id in row.records if cell_id in self.standings}
+        return next((standing for standing in STANDINGS if standing in held), "")
 
     @property
     def pages(self) -> tuple[TaskPage[Any], ...]:
@@ -155,6 +163,7 @@ def gather(
     vertical: Sequence[VerticalRow],
     outsourced: Sequence[OutsourcedRow],
     records: Iterable[Record],
+    standings: Mapping[str, str],
 ) -> Contents:
     """Group rows into pages."""
     given: list[BoardRow] = [*rows, *vertical, *outsourced]
@@ -179,6 +188,7 @@ def gather(
         tuple(sorted(pages.values(), key=lambda page: (not page.everything[0].baseline, page.name))),
         by_id,
         dict([*_labels(tasks), *_labels(vertical_tasks), *_labels(outsourced_tasks)]),
+        dict(standings),
     )
 
 
@@ -207,6 +217,11 @@ def task_identity(row: BoardRow) -> str:
     """What makes a task this task: name alone is not enough."""
     content = row.task.model_dump(mode="json", exclude_defaults=True, exclude={"published"})
     return json.dumps([row.suite, row.suite_version, content], sort_keys=True)
+
+
+def places(rows: Iterable[BoardRow]) -> int:
+    """On how many tasks they stand, each hardware profile by itself."""
+    return len({(task_path(row), row.hardware) for row in rows})
 
 
 def task_path(row: BoardRow) -> str:

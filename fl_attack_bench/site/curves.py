@@ -120,23 +120,17 @@ def _over_rounds(learned: Learned, *, numbers: bool) -> list[tuple[int, float]]:
 
 def _objective_lines(axes: "Axes", lines: Sequence[tuple[Row, Sequence[Sequence[float]]]], looks: Looks) -> None:
     """One line a row; the variants of one defense share its colour and differ by their dashes."""
-    import seaborn as sns
-
     seen: dict[str, int] = defaultdict(int)
     for row, curves in lines:
         samples = _median(curves)
         dash = _dash(seen[row.spec.name])
         seen[row.spec.name] += 1
-        sns.lineplot(
-            x=[step for step, _ in samples],
-            y=[value for _, value in samples],
-            estimator=None,
-            errorbar=None,
+        axes.plot(
+            [step for step, _ in samples],
+            [value for _, value in samples],
             color=looks[row.spec.name].colour,
-            dashes=False,
             linestyle=(0, dash) if dash else "-",
             linewidth=1.4,
-            ax=axes,
         )
 
 

@@ -1,11 +1,13 @@
 """What is written in figures: what rows are called, the legend, and labels that do not meet."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fl_attack_bench.score.board_row import BoardRow
 from fl_attack_bench.site import contents
-from fl_attack_bench.site.style import INK, MUTED, Looks, words
+from fl_attack_bench.site.style import INK, MUTED, Looks, settle, words
 from fl_attack_bench.suite import MethodSpec
 
 if TYPE_CHECKING:
@@ -52,6 +54,15 @@ def told_apart(rows: Sequence[BoardRow]) -> dict[str, str]:
     return found
 
 
+def named_variants(rows: Sequence[BoardRow]) -> dict[str, str]:
+    """By defense, what tells the variants of a page's only defense apart: it needs no name."""
+    told = told_apart(rows)
+    return {
+        row.defense: "undefended" if row.baseline else "defaults" if not contents.variant(row) else told[row.defense]
+        for row in rows
+    }
+
+
 def titles(rows: Sequence[BoardRow], limit: int) -> dict[str, str]:
     """By defense, its family's name above the parameters that tell it from its family's other variants."""
     told = told_apart(rows)
@@ -95,16 +106,24 @@ def fitted(told: str, limit: int) -> str:
 
 
 def beside_points(
-    drawn: "Figure", axes: "Axes", points: Sequence[tuple[float, float, str]], colours: Sequence[str] = ()
+    drawn: "Figure",
+    axes: "Axes",
+    points: Sequence[tuple[float, float, str]],
+    colours: Sequence[str] = (),
+    joined: Sequence[Sequence[tuple[float, float]]] = (),
 ) -> None:
     """Write a few words beside each point, where they meet neither a point nor another label.
 
-    ``colours``: a point each, to tell words in a crowd apart; none writes all in ink.
+    ``colours``: a point each, to tell words in a crowd apart; none writes all in ink. ``joined``: lines through points,
+    which words keep off, too.
     """
-    drawn.draw_without_rendering()  # only now does the layout say where the points lie
+    settle(drawn)  # only now is it known where the points lie
     places = [axes.transData.transform((x, y)) * 72 / drawn.dpi for x, y, _ in points]
     frame = [edge * 72 / drawn.dpi for edge in axes.get_window_extent().extents]
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    for path in joined:
+        placed = [axes.transData.transform(point) * 72 / drawn.dpi for point in path]
+        taken += _along([(float(x), float(y)) for x, y in placed])
     for (x, y, told), place, colour in zip(points, places, colours or [INK] * len(points), strict=True):
         text = fitted(told, 26)
         wide = 4.3 * len(text)
@@ -118,6 +137,17 @@ def beside_points(
             text, (x, y), spots[best], textcoords="offset points", size=7.5, color=colour, arrowprops=line
         )
         written.set_in_layout(False)  # else the panels shrink, and what was kept apart meets
+
+
+def _along(line: Sequence[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
+    """Small boxes in a row that cover a line."""
+    boxes = []
+    for (x0, y0), (x1, y1) in itertools.pairwise(line):
+        steps = max(1, round(math.hypot(x1 - x0, y1 - y0) / 6))
+        for step in range(steps):
+            x, y = x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps
+            boxes.append((x - 1, y - 1, x + 1, y + 1))
+    return boxes
 
 
 def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

@@ -90,14 +90,21 @@ class Gallery:
         found = [
             (score.mse, record.cell.seed, place, record, score)
             for record in records
-            for done in record.reconstructed
-            if done.moment == moment and self._arrays(record) is not None
-            for place, score in enumerate(done.victims)
+            for place, score in _scores(record, moment)
+            if self._arrays(record) is not None
         ]
         ranked = sorted(found, key=lambda item: item[:3])
         shots = [self._shot(ranked[index], moment, attack) for index in spread(len(ranked), SHOWN)]
         kept = tuple(shot for shot in shots if shot)
         return Strip(attack, moment, kept, len(ranked)) if kept else None
+
+    def same(self, shot: Shot, moment: str, records: Iterable[Record]) -> Shot | None:
+        """The same image on the same seed in other records of the attack; None where none holds it."""
+        for record in records:
+            for place, score in _scores(record, moment) if record.cell.seed == shot.seed else ():
+                if score.victim == shot.score.victim:
+                    return self._shot((score.mse, shot.seed, place, record, score), moment, shot.attack)
+        return None
 
     def sheet(self, rows: Sequence[Row], records: Mapping[str, Record]) -> Sheet[BoardRow] | None:
         """The same victims under every defense, for the lowest seed that has pictures."""
@@ -249,6 +256,16 @@ def spread(total: int, shown: int) -> list[int]:
         return list(range(total))
     inner = np.linspace(0, total - 1, min(total, shown)).round().astype(int)[1:-1]
     return [0, total - 1, *(int(place) for place in inner)]
+
+
+def _scores(record: Record, moment: str) -> list[tuple[int, Score]]:
+    """What an attack of any track reached at a moment, each with its place among the pictures."""
+    told: list[Sequence[Score]] = [done.victims for done in record.reconstructed if done.moment == moment]
+    if record.vertical and moment == "trained":
+        told.append(_features(record))
+    if record.outsourced and record.outsourced.inputs and record.outsourced.inputs.moment == moment:
+        told.append(record.outsourced.inputs.victims)
+    return [found for victims in told for found in enumerate(victims)]
 
 
 def _features(record: Record) -> Sequence[FeatureError | InputError]:

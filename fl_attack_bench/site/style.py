@@ -126,6 +126,16 @@ def below(shown: "Sequence[Axes]", label: str) -> None:
         axes.tick_params(axis="x", labelbottom=True)
 
 
+def settle(drawn: "Figure") -> None:
+    """Lay a figure out for good, so that places on it can be asked for; what is drawn afterwards moves nothing.
+
+    The layout takes most of a figure's time, and matplotlib would do it anew at every draw.
+    """
+    if drawn.get_layout_engine() is not None:
+        drawn.draw_without_rendering()
+        drawn.set_layout_engine("none")
+
+
 def save(drawn: "Figure", folder: Path, name: str, alt: str, caption: str) -> Figures:
     """Write a figure's two SVG files; the same figure gives the same bytes."""
     text = _svg(drawn, "none")
@@ -146,6 +156,7 @@ def _svg(drawn: "Figure", paper: str) -> str:
     from io import StringIO
 
     stream = StringIO()
+    settle(drawn)
     drawn.savefig(stream, format="svg", facecolor=paper, metadata={"Date": None, "Creator": "fl-attack-bench"})
     return re.sub(
         r"'?DejaVu Sans'?,[^;\"]*",

@@ -125,6 +125,27 @@ def folder(place: Path, suite: Suite, fault: Fault) -> tuple[dict[str, Record], 
     return held, found
 
 
+def records_of(place: Path) -> list[Record]:
+    """The records of a submission that stands, as its manifest lists them; their suite need not be at hand.
+
+    Raises:
+        UserError: it lies elsewhere than its manifest says, or a record is missing or was changed.
+    """
+    manifest = manifests.read(place)
+    for reason in _misplaced(place, manifest):
+        raise UserError(reason)
+    found = [_entry(place, entry) for entry in manifest.cells]
+    for record in found:
+        cell = record.cell
+        if (cell.suite, cell.suite_version, cell.hardware) != (
+            manifest.suite,
+            manifest.suite_version,
+            manifest.hardware,
+        ) or cell.defense != manifest.defense:
+            raise UserError(f"{place}: record {record.cell_id} is of another suite, machine or defense")
+    return found
+
+
 def _entry(place: Path, entry: Entry) -> Record:
     path = manifests.record(place, entry.cell_id)
     data = manifests.content(path, records.MAX_BYTES)

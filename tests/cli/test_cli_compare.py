@@ -14,6 +14,7 @@ from PIL import Image
 
 from fl_attack_bench.compare import picture
 from fl_attack_bench.store import Store
+from fl_attack_bench.tracking import Tracker
 
 
 @pytest.fixture
@@ -43,6 +44,28 @@ def test_the_table(flab, board):
     assert "−50.0 points" in lines[3]
     assert "test accuracy ↑" in out
     assert "Higher is better where an arrow points up." in lines[-1]
+
+
+def test_a_tracking_store_by_its_uri_says_what_the_run_folder_says(flab, board, tmp_path):
+    uri = f"sqlite:///{tmp_path}/tracked.db"
+    tracker = Tracker(board, uri)
+    tracker.start()
+    for record in board.load()[0]:
+        tracker.log(record)
+    tracker.close(wait=True)
+    for words in (["none", "noise"], ["none", "noise", "--format", "json"]):
+        status, out, err = flab("compare", *words, "--from", uri)
+        assert (status, err) == (0, "")
+        assert out == flab("compare", *words, "--from", "board")[1]
+    pictures = []
+    for source in (uri, "board"):
+        assert flab("compare", "none", "noise", "--from", source, "--format", "png", "--out", "x.png")[0] == 0
+        with Image.open("x.png") as image:
+            pictures.append(np.asarray(image))
+    assert np.array_equal(*pictures)
+    status, out, err = flab("compare", "none", "noise", "--from", "sqlite:///nowhere.db")
+    assert (status, out) == (2, "")
+    assert "nowhere.db: no such database" in err
 
 
 def test_rows_for_programs(flab, board):

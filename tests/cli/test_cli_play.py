@@ -104,7 +104,7 @@ def test_the_board_is_served_on_this_machine(played):
     try:
         address = program.stdout.readline().split()[0]
         assert address.startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(address, timeout=10) as page:
+        with urllib.request.urlopen(f"{address}horizontal.html", timeout=10) as page:
             assert b"gaussian_noise" in page.read()
         program.send_signal(signal.SIGINT)
         assert program.wait(timeout=20) == 0

@@ -68,5 +68,5 @@ def browser(tmp_path_factory):
 def undrawn(monkeypatch):
     """Outsourced pages without their figures, which take longest."""
     none = dict.fromkeys(("chances", "cost", "tradeoff"))
-    monkeypatch.setattr("fl_attack_bench.site.board._Pages._outsourced_figures", lambda *_: none)
-    monkeypatch.setattr("fl_attack_bench.site.board._Pages._sweeps", lambda *_: [])
+    monkeypatch.setattr("fl_attack_bench.site.pages.Pages._outsourced_figures", lambda *_: none)
+    monkeypatch.setattr("fl_attack_bench.site.pages.Pages._sweeps", lambda *_: [])

@@ -47,6 +47,11 @@ def contents_of(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def built(records, out):
+    """The page of the horizontal track."""
+    return (build(records, {}, out).parent / "horizontal.html").read_text()
+
+
 def test_every_link_of_every_page_leads_somewhere(site):
     pages = sorted(site.glob("*.html"))
     assert len([p for p in pages if p.name.startswith("task-")]) == 3
@@ -71,9 +76,9 @@ def test_pages_hold_what_a_reader_without_eyes_or_mouse_needs(site):
 
 
 def test_failures_warnings_and_verdicts_are_shown(site):
-    text = (site / "index.html").read_text()
+    assert "runs/half.json: cut short; skipped" in (site / "index.html").read_text()
+    text = (site / "horizontal.html").read_text()
     for needle in (
-        "runs/half.json: cut short; skipped",
         "out_of_memory",
         "asked for 9 GiB of 8",
         "attack too weak",
@@ -85,13 +90,13 @@ def test_failures_warnings_and_verdicts_are_shown(site):
 
 def test_pictures_stand_beside_originals_with_the_closest_first(site):
     page = next(site.glob("defense-gaussian-noise-*.html")).read_text()
-    strips = re.findall(r'<figure class="gallery">.*?</figure>', page, re.DOTALL)
+    strips = re.findall(r'<figure class="gallery plate">.*?</figure>', page, re.DOTALL)
     assert strips
     for strip in strips:
         values = [float(text) for text in re.findall(r"<b>([0-9.]+)</b><small>", strip)]
         assert values[0] == min(values)
         assert values[1] == max(values)
-        assert len(re.findall("<img", strip)) == 2 * len(values)
+        assert len(re.findall("<img", strip)) == 3 * len(values)  # the original, undefended, and defended
 
 
 def test_downloads_hold_every_row_and_every_record(site, material):
@@ -127,18 +132,17 @@ def test_uncommitted_changes_are_told_once_and_by_row_on_the_other_pages(tmp_pat
     dirty = [
         one.model_copy(update={"provenance": one.provenance.model_copy(update={"dirty": True})}) for one in made[:3]
     ]
-    index = build([*dirty, made[3]], {}, tmp_path / "site").read_text()
-    assert index.count("the checkout had uncommitted changes") == 1
-    assert "In 3 of 4 rows the checkout had uncommitted changes" in index
-    assert index.index("In 3 of 4 rows") < index.index('id="rows"')
+    page = built([*dirty, made[3]], tmp_path / "site")
+    assert page.count("the checkout had uncommitted changes") == 1
+    assert "In 3 of 4 rows the checkout had uncommitted changes" in page
+    assert page.index("In 3 of 4 rows") < page.index('id="rows"')
     task = next((tmp_path / "site").glob("task-*.html")).read_text()
     assert task.count("the checkout had uncommitted changes") == 3
-    clean = build(made, {}, tmp_path / "clean").read_text()
-    assert "uncommitted" not in clean
+    assert "uncommitted" not in built(made, tmp_path / "clean")
 
 
 def test_the_page_says_what_a_mark_means_and_what_the_attacker_knows(site):
-    text = " ".join((site / "index.html").read_text().split())
+    text = " ".join((site / "horizontal.html").read_text().split())
     legend = re.search(r"◆</span> Pareto</h2><p>(.*?)</p>", text)[1]
     how = text[text.index('id="how"') :]
     for part in (legend, how):
@@ -155,7 +159,7 @@ def test_a_gap_by_skipping_and_a_diverged_training_are_shown(tmp_path):
         synthetic.record(where, noise, seed=0),
         synthetic.record(where, noise, "dlg", 1, "skipped", "no such seed"),
     ]
-    text = build(made, {}, tmp_path / "site").read_text()
+    text = built(made, tmp_path / "site")
     assert text.count("1 of 2 cells skipped, on some seeds only") == 1
     assert "other seeds were not skipped: a gap" in text
     assert text.count('<span class="why">training diverged</span>') == 1

@@ -68,7 +68,7 @@ def played(where, attacks, defenses=(NONE, NOISE), seeds=1, **fields):
 def undrawn(monkeypatch):
     """Pages without their figures, which take longest."""
     none = dict.fromkeys(("tradeoff", "cost", "accuracy", "integrity", "objectives"))
-    monkeypatch.setattr("fl_attack_bench.site.board._Pages._figures", lambda *_: none)
+    monkeypatch.setattr("fl_attack_bench.site.pages.Pages._figures", lambda *_: none)
     monkeypatch.setattr("fl_attack_bench.site.figures.privacy", lambda *_: None)
 
 
@@ -78,7 +78,7 @@ class TestGate:
 
     def test_a_weak_attack_alone_credits_nobody(self, tmp_path):
         site = built(tmp_path, played(synthetic.task(victims=4), ["dlg"], blind=60.0))
-        for page in (task_page(site), (site / "index.html").read_text()):
+        for page in (task_page(site), (site / "horizontal.html").read_text()):
             (line,) = table(page, "gate-")[1:]
             assert (line[0], line[3], line[6]) == ("dlg", "attack too weak", "attack too weak")
             assert "◆</span> Pareto</span>" not in page
@@ -151,7 +151,7 @@ class TestWhatElseLeaks:
 
     def test_the_overview_offers_only_attacks_with_an_mse(self, tmp_path):
         site = built(tmp_path, played(synthetic.task(victims=4), ["idlg", synthetic.LABELS]))
-        page = (site / "index.html").read_text()
+        page = (site / "horizontal.html").read_text()
         assert '<option value="idlg">' in page
         assert f'<option value="{synthetic.LABELS}">' not in page
 
@@ -301,7 +301,7 @@ def test_eight_attacks_and_fourteen_defenses(tmp_path):
     assert len(table(page, "sheet-")) == 1 + 2
     assert "Measured at round 0" in page
     masked = task_page(site, "defense-masking")
-    assert "4 more attacks" in masked
+    assert "5 more attacks" in masked
     assert masked.count("<details") == masked.count("</details>")
     for path in site.glob("*.html"):
         links = Links()

@@ -133,7 +133,7 @@ class TestFigure:
 
 class TestOverview:
     def test_tasks_under_attack_stand_in_a_section_of_their_own(self, site):
-        text = (site / "index.html").read_text()
+        text = (site / "horizontal.html").read_text()
         rows = text.split('id="rows"')[1].split("</table>")[0]
         assert "digits-attacked" not in rows
         assert rows.count("<tr") == 3
@@ -144,7 +144,7 @@ class TestOverview:
         assert '<option value="digits-attacked">' not in text
 
     def test_the_worst_attack_and_the_worst_that_nobody_noticed(self, site):
-        lines = {line[0]: line for line in table((site / "index.html").read_text(), "integrity-1-caption")[1:]}
+        lines = {line[0]: line for line in table((site / "horizontal.html").read_text(), "integrity-1-caption")[1:]}
         code = lines["Shamir's secret sharing check=code"]
         assert code[1] == "91.5%"
         assert code[2].startswith("10.0% −81.5")
@@ -154,15 +154,15 @@ class TestOverview:
         assert code[4:] == ["60 of 420", "120", "complete"]
 
     def test_a_board_of_such_tasks_alone(self, records, tmp_path):
-        text = built(tmp_path, records[:14]).joinpath("index.html").read_text()
+        text = built(tmp_path, records[:14]).joinpath("horizontal.html").read_text()
         assert "No records yet" not in text
         for absent in ('id="rows"', 'id="gates"', 'id="pictures"'):
             assert absent not in text
 
     def test_no_such_task_no_section(self, tmp_path):
         site = built(tmp_path, [synthetic.record(synthetic.task(victims=4))])
-        assert 'id="integrity"' not in (site / "index.html").read_text()
-        assert "integrity.csv" not in (site / "index.html").read_text()
+        assert 'id="integrity"' not in (site / "horizontal.html").read_text()
+        assert "integrity.csv" not in (site / "data.html").read_text()
         assert not (site / "integrity.csv").exists()
 
 

@@ -44,7 +44,7 @@ def lines_of(page, prefix="outsourced-rows"):
 
 class TestOverview:
     def test_one_line_a_row_with_its_figures_and_what_they_are_held_against(self, site, records):
-        found = lines_of((site / "index.html").read_text())
+        found = lines_of((site / "outsourced.html").read_text())
         ring = row_of(records, "rtas[arithmetic=ring]")
         line = found["Rtas arithmetic=ring"]
         assert line[2].startswith(formats.mse(ring.privacy.mean.value))
@@ -60,13 +60,13 @@ class TestOverview:
         assert found["Undefended"][3] == "100% exact 100%"
 
     def test_a_protocol_that_no_attack_applies_to_is_credited_with_nothing(self, site):
-        line = lines_of((site / "index.html").read_text())["Encrypted"]
+        line = lines_of((site / "outsourced.html").read_text())["Encrypted"]
         assert line[2] == "– no attack applies to this protocol: nothing was tested"
         assert (line[3], line[5], line[6]) == ("–", "–", "–")
         assert line[9] == "no attack applies"
 
     def test_where_no_attack_is_better_than_a_guess_the_row_says_so(self, site):
-        assert lines_of((site / "index.html").read_text())["Sharing activation=polynomial"][2] == (
+        assert lines_of((site / "outsourced.html").read_text())["Sharing activation=polynomial"][2] == (
             "0.0700 0.0700 to 0.0700 blind guess 0.0700 no attack beats the blind guess"
         )
 
@@ -80,7 +80,7 @@ class TestOverview:
         assert table(text, "views-1")[1][1].endswith(told)
 
     def test_published_protocols_are_rows_of_their_own_and_carry_no_mark(self, site):
-        text = (site / "index.html").read_text()
+        text = (site / "outsourced.html").read_text()
         found = lines_of(text)
         assert found["cryptonets"][7:9] == ["36.8 MB", "LAN 55.2 s WAN 155 s"]
         assert found["securenn"][5:7] == ["2.83 GB", "LAN 380 ms WAN 31.6 s"]
@@ -90,17 +90,15 @@ class TestOverview:
         assert not [part for part in foreign if "pareto" in part.replace('data-pareto="no"', "")]
 
     def test_heads_say_which_way_is_better(self, site):
-        heads = table((site / "index.html").read_text(), "outsourced-rows")[0]
+        heads = table((site / "outsourced.html").read_text(), "outsourced-rows")[0]
         assert [head[-1] for head in heads[2:9]] == ["↑", "↓", "↑", "↓", "↓", "↓", "↓"]
 
-    def test_the_tracks_stay_out_of_each_others_tables_and_filters(self, site):
-        text = (site / "index.html").read_text()
-        assert "The board has three tracks" in text
-        for own, other in (("rows", "mnist-cnn"), ("vertical-rows", "mnist-cnn"), ("outsourced-rows", "split-digits")):
-            assert other not in text.split(f'id="{own}"')[1].split("</table>")[0]
-        forms = {part.split('"')[0]: part.split("</form>")[0] for part in text.split('<form id="')[1:]}
-        assert forms.keys() == {"filters", "vertical-filters", "outsourced-filters"}
-        assert "rank_matching" not in forms["filters"] + forms["vertical-filters"]
+    def test_the_tracks_stay_out_of_each_others_pages(self, site):
+        assert "mnist-cnn" not in (site / "vertical.html").read_text()
+        assert "mnist-cnn" not in (site / "horizontal.html").read_text()
+        text = (site / "outsourced.html").read_text()
+        assert "split-digits" not in text
+        assert "rank_matching" in text.split('<form id="filters"')[1].split("</form>")[0]
 
     def test_each_attack_s_own_figures_are_in_the_table_for_the_script(self, records):
         row = row_of(records, "rtas_fast")
@@ -112,7 +110,9 @@ class TestOverview:
         assert own[strong.attack]["chance"] == {"value": 1.0, "text": "100%", "note": "exact 0%"}
 
     def test_skipped_cells_are_no_failures(self, site):
-        lines = [line for line in table((site / "index.html").read_text(), "troubles-")[1:] if "mnist-cnn" in line[1]]
+        lines = [
+            line for line in table((site / "outsourced.html").read_text(), "troubles-")[1:] if "mnist-cnn" in line[1]
+        ]
         assert sorted(line[4] for line in lines) == ["timeout"]
 
 
@@ -270,7 +270,7 @@ class TestFigures:
 
     def test_without_attacks_there_is_a_cost_alone(self, tmp_path):
         site = built(tmp_path, [made.record(made.task(victims=None), name, None) for name in ("none", "hiding")])
-        names = {path.name.rsplit("-", 2)[1] for path in (site / "figures").glob("*-light.svg")}
+        names = {path.name.rsplit("-", 2)[1] for path in (site / "figures").glob("task-*-light.svg")}
         assert names == {"cost"}
         assert "none: utility and cost only" in task_page(site)
 

@@ -23,17 +23,18 @@ def records():
 class TestBoards:
     def test_outsourced_alone(self, records, tmp_path):
         site = built(tmp_path, records[:20])
-        text = (site / "index.html").read_text()
-        for absent in ("No records yet", 'id="rows"', 'id="vertical"', 'id="gates"', "curious server", "data.csv"):
+        text = (site / "outsourced.html").read_text()
+        for absent in ("No records yet", 'id="rows"', 'id="gates"', "curious server", "data.csv"):
             assert absent not in text
-        assert "Owners of data share it out" in text
+        assert "owners share their data out" in text
+        assert not list(site.glob("horizontal.html")) + list(site.glob("vertical.html"))
         assert not {"data.csv", "vertical.csv"} & {path.name for path in site.iterdir()}
 
     def test_without_it_nothing_speaks_of_it(self, tmp_path):
         site = built(tmp_path, [synthetic.record(synthetic.task(victims=4))])
         for absent in ("utsourced", "blind guess"):
-            assert absent not in (site / "index.html").read_text()
-        assert not list(site.glob("outsourced*.csv"))
+            assert absent not in (site / "index.html").read_text() + (site / "horizontal.html").read_text()
+        assert not list(site.glob("outsourced*"))
 
     def test_links_and_ids_hold_together(self, records, tmp_path):
         site = built(tmp_path, [*records[:20], synthetic.record(synthetic.task(victims=4))])
@@ -113,7 +114,7 @@ def test_hostile_labels_are_drawn_as_text(tmp_path):
         for known in (0, 4)
     ]
     drawn = list((built(tmp_path, found) / "figures").glob("*.svg"))
-    assert len(drawn) == 8
+    assert len(drawn) > 8
     assert not [path for path in drawn if "<script" in path.read_text()]
 
 

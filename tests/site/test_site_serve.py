@@ -30,7 +30,7 @@ def test_it_serves_the_board_on_this_machine_only(running):
     assert running.server_address[0] == "127.0.0.1"
     status, body = get(running, "/")
     assert status == 200
-    assert b"Worst-case MSE" in body
+    assert b"Gradient leakage" in body
 
 
 @pytest.mark.parametrize("path", ["/pictures/", "/../conftest.py", "/%2e%2e/%2e%2e/etc/passwd", "/nothing.html"])

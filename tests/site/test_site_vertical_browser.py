@@ -31,7 +31,7 @@ def shown(browser, place, table="vertical-rows"):
 
 
 def choose(browser, name, value):
-    form = browser.find_element(By.ID, "vertical-filters")
+    form = browser.find_element(By.ID, "filters")
     Select(form.find_element(By.NAME, name)).select_by_value(value)
 
 
@@ -42,42 +42,41 @@ def test_every_page_loads_without_a_complaint(browser, site):
 
 
 def test_an_attack_shows_its_own_figures_and_none_of_other_kinds(browser, site):
-    visit(browser, site / "index.html")
-    worst, other = shown(browser, 2), shown(browser, 3, "rows")
+    visit(browser, site / "vertical.html")
+    worst = shown(browser, 2)
     choose(browser, "attack", "replacement[gamma=1]")
     assert [float(text.rstrip("%")) < 60 for text in shown(browser, 2)] == [True] * 3
     assert shown(browser, 3) == shown(browser, 4) == ["–"] * 3
-    assert shown(browser, 3, "rows") == other
-    assert "vertical-attack=replacement" in browser.current_url
+    assert "#attack=replacement" in browser.current_url
     caption = browser.find_element(By.ID, "vertical-rows-caption")
     assert "Of the attack replacement[gamma=1], mean over seeds" in caption.text
     choose(browser, "attack", "sign")
-    assert browser.find_element(By.ID, "vertical-count").text == "2 of 3 rows"
+    assert browser.find_element(By.ID, "count").text == "2 of 3 rows"
     choose(browser, "attack", "")
     assert "the worst that counts" in caption.text
     assert shown(browser, 2) == worst
 
 
-def test_each_overview_keeps_its_own_view_in_the_address(browser, site):
-    visit(browser, site / "index.html", "#q=noise&vertical-q=gaussian&vertical-sort=2&vertical-order=descending")
+def test_a_view_is_kept_in_the_address(browser, site):
+    visit(browser, site / "vertical.html", "#q=gaussian&sort=2&order=descending")
     assert shown(browser, 0) == ["Gaussian"]
-    assert browser.find_element(By.ID, "count").text == "2 of 3 rows"
-    reset = browser.find_element(By.CSS_SELECTOR, "#vertical-filters [type=reset]")
+    assert browser.find_element(By.ID, "count").text == "1 of 3 rows"
+    reset = browser.find_element(By.CSS_SELECTOR, "#filters [type=reset]")
     browser.execute_script("arguments[0].click()", reset)  # below the window, to which the page scrolls smoothly
     browser.execute_async_script("setTimeout(arguments[0], 50)")
     values = [float(text.rstrip("%")) for text in shown(browser, 2)]
     assert values == sorted(values, reverse=True)
     assert len(values) == 3
-    assert "vertical-q" not in browser.current_url
-    assert "q=noise" in browser.current_url
+    assert "q=" not in browser.current_url
+    assert "sort=2" in browser.current_url
 
 
 def test_filters_work_where_there_are_several_datasets(browser, tmp_path):
     """A form's field named `dataset` hides the form's own property of that name."""
     tasks = (made.task(), made.task("other", dataset="npz:other"))
     site = built(tmp_path, [made.record(where, attacked=made.learned(0.9, 0.9)) for where in tasks])
-    visit(browser, site / "index.html", "#vertical-dataset=npz:other")
-    assert browser.find_element(By.ID, "vertical-count").text == "1 of 2 rows"
+    visit(browser, site / "vertical.html", "#dataset=npz:other")
+    assert browser.find_element(By.ID, "count").text == "1 of 2 rows"
     choose(browser, "dataset", "digits")
     assert shown(browser, 1) == ["split-digits"]
 
@@ -86,7 +85,7 @@ def test_the_overview_fits_a_desktop(browser, site):
     desk = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desk)
     try:
-        visit(browser, site / "index.html")
+        visit(browser, site / "vertical.html")
         script = "const box = document.getElementById('vertical-rows').parentElement;"
         assert browser.execute_script(script + "return box.scrollWidth <= box.clientWidth")
     finally:
@@ -94,7 +93,7 @@ def test_the_overview_fits_a_desktop(browser, site):
 
 
 def test_pareto_only(browser, site):
-    visit(browser, site / "index.html", "#vertical-pareto=yes")
+    visit(browser, site / "vertical.html", "#pareto=yes")
     standing = shown(browser, 8)
     assert standing
     assert set(standing) == {"◆"}
@@ -107,7 +106,7 @@ def test_pages_fit_a_phone_and_text_stands_out(browser, site, scheme):
     phone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     try:
-        for page in (site / "index.html", next(site.glob("task-split-digits*.html"))):
+        for page in (site / "vertical.html", next(site.glob("task-split-digits*.html"))):
             visit(browser, page)
             assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
             assert browser.execute_script(CONTRAST) == []
@@ -121,8 +120,8 @@ def test_a_hostile_attack_can_be_chosen_and_runs_nothing(browser, tmp_path):
     for label in (HOSTILE, "__proto__"):
         found = [made.record(where, name, label, attacked=made.learned(0.9, 0.9)) for name in ("none", "noise")]
         (tmp_path / label[:3]).mkdir()
-        visit(browser, built(tmp_path / label[:3], found) / "index.html")
-        chooser = Select(browser.find_element(By.CSS_SELECTOR, "#vertical-filters [name=attack]"))
+        visit(browser, built(tmp_path / label[:3], found) / "vertical.html")
+        chooser = Select(browser.find_element(By.CSS_SELECTOR, "#filters [name=attack]"))
         chooser.select_by_index(1)
         assert shown(browser, 2) == ["90.0%"] * 2
         assert browser.execute_script("return window.pwned === undefined")

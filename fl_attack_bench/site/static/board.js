@@ -43,8 +43,8 @@ function makeSortable(table, onSort) {
   });
 }
 
-// The view's state lives in the address, as #task=…&attack=…&sort=2&order=ascending; each overview has its own prefix.
-const overviews = [];
+// A track's page has one overview, whose state lives in the address, as #task=…&attack=…&sort=2&order=ascending.
+let overview = null;
 
 function readAddress() {
   const hash = location.hash.slice(1);
@@ -53,16 +53,14 @@ function readAddress() {
 
 function writeAddress() {
   const state = new URLSearchParams();
-  for (const { form, table, prefix } of overviews) {
-    for (const [name, value] of new FormData(form)) if (value) state.set(prefix + name, value);
-    [...table.tHead.rows[0].cells].forEach((head, column) => {
-      const order = head.getAttribute("aria-sort");
-      if (order === "ascending" || order === "descending") {
-        state.set(prefix + "sort", column);
-        state.set(prefix + "order", order);
-      }
-    });
-  }
+  for (const [name, value] of new FormData(overview.form)) if (value) state.set(name, value);
+  [...overview.table.tHead.rows[0].cells].forEach((head, column) => {
+    const order = head.getAttribute("aria-sort");
+    if (order === "ascending" || order === "descending") {
+      state.set("sort", column);
+      state.set("order", order);
+    }
+  });
   const text = state.toString();
   history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
 }
@@ -92,7 +90,8 @@ function showAttack(row, attack) {
   return true;
 }
 
-function filter({ form, table }) {
+function filter() {
+  const { form, table } = overview;
   const wanted = Object.fromEntries(new FormData(form));
   const words = (wanted.q ?? "").toLowerCase().split(/\s+/).filter(Boolean);
   const rows = [...table.tBodies[0].rows];
@@ -112,30 +111,29 @@ function filter({ form, table }) {
   form.querySelector("output").textContent = `${shown} of ${rows.length} rows`;
 }
 
-function restore(overview) {
-  const { form, table, prefix } = overview;
+function restore() {
+  const { form, table } = overview;
   const state = readAddress();
   form.reset();
   for (const field of form.elements) {
-    const name = prefix + field.name;
-    if (!field.name || !state.has(name)) continue;
-    if (field.type === "checkbox") field.checked = state.get(name) === field.value;
-    else field.value = state.get(name);
+    if (!field.name || !state.has(field.name)) continue;
+    if (field.type === "checkbox") field.checked = state.get(field.name) === field.value;
+    else field.value = state.get(field.name);
     // A view linked from an older board may name what is no longer here.
     if (field.tagName === "SELECT" && field.selectedIndex < 0) field.selectedIndex = 0;
   }
-  filter(overview);
-  const column = Number(state.get(prefix + "sort"));
+  filter();
+  const column = Number(state.get("sort"));
   const head = table.tHead.rows[0].cells[column];
-  if (state.has(prefix + "sort") && head && head.dataset.kind !== "none") {
-    sortBy(table, column, state.get(prefix + "order") === "descending" ? "descending" : "ascending");
+  if (state.has("sort") && head && head.dataset.kind !== "none") {
+    sortBy(table, column, state.get("order") === "descending" ? "descending" : "ascending");
   }
 }
 
-function begin(overview) {
+function begin() {
   const { form, table } = overview;
   const changed = () => {
-    filter(overview);
+    filter();
     const sorted = table.tHead.querySelector('[aria-sort$="cending"]');
     if (sorted) sortBy(table, sorted.cellIndex, sorted.getAttribute("aria-sort"));
     writeAddress();
@@ -144,8 +142,8 @@ function begin(overview) {
   for (const kind of ["input", "change"]) form.addEventListener(kind, changed);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(changed));
-  addEventListener("hashchange", () => restore(overview));
-  restore(overview);
+  addEventListener("hashchange", restore);
+  restore();
 }
 
 async function copy(button) {
@@ -161,22 +159,12 @@ async function copy(button) {
   }
 }
 
-function closeMenus(event) {
-  for (const menu of document.querySelectorAll(".menu[open]")) {
-    const leaves = event.type === "keydown" ? event.key === "Escape" : !menu.contains(event.target);
-    if (leaves) menu.open = false;
-  }
-}
-
-for (const form of document.querySelectorAll("form.filters")) {
-  // Not form.dataset: the form's own field of that name hides it.
-  const table = document.getElementById(form.getAttribute("data-table"));
-  if (table) overviews.push({ form, table, prefix: form.getAttribute("data-prefix") });
-}
+const form = document.getElementById("filters");
+// Not form.dataset: the form's own field of that name hides it.
+const listed = form && document.getElementById(form.getAttribute("data-table"));
+if (listed) overview = { form, table: listed };
 for (const table of document.querySelectorAll("table.sortable")) {
-  makeSortable(table, () => overviews.some((overview) => overview.table === table) && writeAddress());
+  makeSortable(table, () => overview?.table === table && writeAddress());
 }
-overviews.forEach(begin);
+if (overview) begin();
 for (const button of document.querySelectorAll("button.copy")) button.addEventListener("click", () => copy(button));
-addEventListener("click", closeMenus);
-addEventListener("keydown", closeMenus);
