@@ -50,7 +50,7 @@ def test_a_workflow_may_read_and_no_more_unless_it_says_so(path):
     assert all("timeout-minutes" in job for job in jobs(path))
 
 
-@pytest.mark.parametrize("environment", ["quick", "gpu"])
+@pytest.mark.parametrize("environment", ["quick", "board", "gpu"])
 def test_what_these_environments_call_exists_with_its_options(environment):
     called = [words for words in commands(environment) if words[0] == "flab"]
     assert called

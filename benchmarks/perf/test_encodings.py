@@ -1,7 +1,7 @@
 """Encoding and decoding of what the parties send, for updates of LeNet-5 (61,706 entries) and VGG-16 (14.7 million).
 
-Beside the seconds stand bytes of the frame a second. The payloads are those of the defenses: float32 in full; the
-a hundredth and a half of the entries, which the codec writes as gaps and as a bitmap; words of the ring Z_2^64; one
+Beside the seconds stand bytes of the frame a second. The payloads are those of the defenses: float32 in full; a
+hundredth and a half of the entries, which the codec writes as gaps and as a bitmap; words of the ring Z_2^64; one
 Shamir share, elements of the field below 2^31 - 1; and ciphertexts, as many bytes as CKKS at its defaults makes of the
 update, random here: to the codec they are just bytes.
 """

@@ -20,7 +20,7 @@ def build(
         typer.Option(
             "--from",
             metavar="FOLDER|URI",
-            help="A run folder, a folder of submissions as leaderboard/results, or an MLflow store; may be repeated.",
+            help="A run folder, submissions as in leaderboard/results, a board's records.json, or an MLflow store.",
         ),
     ] = None,
     out: Out = Path("site"),

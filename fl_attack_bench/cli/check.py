@@ -33,9 +33,14 @@ def check(
     began, verdicts = perf_counter(), Counter[str]()
     allowance = testing.Allowance(seconds, memory_gib)
     name = str(Path(spec.name).expanduser()) if spec.name.endswith(".py") else spec.name
+    before = ""
     for finding in testing.examine(name, kind, chosen, allowance):
         verdicts[finding.verdict] += 1
-        print(f"{finding.mark:<{_MARK}}{finding.check:<{_NAME}}{line(finding.said)}", flush=True)
+        again = finding.verdict == "failed" and finding.said == before
+        before = finding.said
+        print(
+            f"{finding.mark:<{_MARK}}{finding.check:<{_NAME}}{'the same' if again else line(finding.said)}", flush=True
+        )
     counted = [f"{verdicts[verdict]} {verdict}" for verdict in ("passed", "failed", "not applicable")]
     print(f"{', '.join(counted)}, in {perf_counter() - began:.1f} s")
     if verdicts["failed"]:

@@ -1,6 +1,6 @@
 """``flab compare``: the triple of several defenses side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fl_attack_bench.compare import Comparison
 
 _MOST_PICTURES = 6
+_ABREAST = 4  # defenses in one table: more do not fit a screen
 
 
 def compare(
@@ -66,12 +67,20 @@ def _table(found: "Sequence[Comparison]") -> str:
     with contextlib.redirect_stdout(stream):
         for comparison in found:
             print(line(comparison.heading))
-            columns(written.table(comparison), indent="  ")
+            for block in blocks(written.table(comparison)):
+                columns(block, indent="  ")
             for text in written.qualified(comparison):
                 print("  " + line(text))
             print()
         print(written.NOTE)
     return stream.getvalue()
+
+
+def blocks(lines: Sequence[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+    """The table in parts that fit a screen: the first defense in each, as the others are held against it."""
+    sides = len(lines[0]) - 1
+    for at in range(2, max(sides, 2) + 1, _ABREAST - 1):
+        yield [(*line[:2], *line[at : at + _ABREAST - 1]) for line in lines]
 
 
 def _csv(found: "Sequence[Comparison]") -> str:

@@ -8,7 +8,7 @@ import typer
 Scenario = Annotated[
     Literal["horizontal", "vertical", "outsourced"], typer.Option(help="Who holds what: samples, features, or shares.")
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A Python identifier: my_defense.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A Python identifier, as my_method.")]
 Folder = Annotated[Path, typer.Option(metavar="DIR", help="Where the two files are written.")]
 
 app = typer.Typer(help="Begin a method: one file to fill in, and its test.", no_args_is_help=False)

@@ -1,5 +1,6 @@
 """``flab run``: play a suite, or the part of it that is named."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -101,7 +102,7 @@ def _report(summary: "Summary", store: "Store", tracker: "Tracker | None", folde
     ended = sorted(summary.counts.items(), key=lambda item: (item[0] != "ok", -item[1], item[0]))
     counts = ", ".join(f"{count} {status}" for status, count in ended)
     print(f"cells     {counts or 'none'} ({summary.kept} played before)")
-    _failures(summary.failures)
+    _failures(summary.failures, folder)
     print(f"records   {store.records}")
     if tracker is not None:
         print(f"tracking  {shown(tracker.uri)}")
@@ -109,7 +110,7 @@ def _report(summary: "Summary", store: "Store", tracker: "Tracker | None", folde
         print("next      flab board build" + ("" if folder == options.FOLDER else f" --from {folder}"))
 
 
-def _failures(failed: "Sequence[Record]") -> None:
+def _failures(failed: "Sequence[Record]", folder: Path) -> None:
     if not failed:
         return
     print(f"{len(failed)} failed:")
@@ -122,4 +123,9 @@ def _failures(failed: "Sequence[Record]") -> None:
     more = len(failed) - _SHOWN_FAILURES
     if more > 0:
         print(f"  and {more} more")
-    print("`flab show CELL` tells all of a cell; `--retry-failed` plays them again")
+    where = "" if folder == options.FOLDER else f" --folder {shlex.quote(str(folder))}"
+    print(f"`flab show CELL{where}` tells all of a cell; `--retry-failed` plays them again")
+    used = [one for record in failed for one in (record.cell.attack, record.cell.defense) if one]
+    specs = [part for one in used for part in one.parts]
+    for file in dict.fromkeys(part.name for part in specs if part.name.endswith(".py")):
+        print(f"`flab check {shlex.quote(file)}` says what to change in a file of your own")

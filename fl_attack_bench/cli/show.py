@@ -12,6 +12,8 @@ from fl_attack_bench.errors import UnknownNameError, UserError
 if TYPE_CHECKING:
     from fl_attack_bench.store import Store
 
+_CELL = "--"  # between the parts of a cell's id
+
 
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME|CELL", help="What `flab list` prints, a file, or a cell.")],
@@ -29,6 +31,8 @@ def show(
         _show_cell(cell_id, store)
     elif not details.show_model(name):
         near = get_close_matches(name, _cells(store), n=1)  # not all: they would fill the screen
+        if _CELL in name and not near:
+            raise UserError(f"no cell {name!r} in {store.folder}: say by --folder in which run folder its record lies")
         raise UnknownNameError("name or cell", name, [*details.names(), *near])
 
 

@@ -1,5 +1,6 @@
-"""Where records come from: run folders, folders of submissions, and tracking stores by their URI."""
+"""Where records come from: run folders, folders of submissions, a board's records.json, and tracking stores by URI."""
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ class Source:
 
 @contextmanager
 def opened(*sources: str) -> Iterator[Source]:
-    """The records of run folders, folders of submissions and, where a text holds ``://``, tracking stores.
+    """The records of run folders, submissions, a board's ``records.json`` and, with ``://`` in it, tracking stores.
 
     Of two records of one cell the later one counts, with what lies beside it. What was fetched is removed.
 
@@ -60,12 +61,33 @@ def _read(source: str, scratch: Path) -> tuple[str, Source]:
     from fl_attack_bench.store import Store
     from fl_attack_bench.submission import results
 
+    if source.endswith(".json"):
+        return source, _listed(Path(source))
     if results.is_results(Path(source)):
         held = results.load(Path(source))
         return source, Source(held.records, {}, held.warnings, held.standings)
     store = Store(Path(source))
     records, warnings = store.load()
     return source, Source(records, {r.cell_id: store.place(r.cell_id) for r in records}, warnings)
+
+
+def _listed(path: Path) -> Source:
+    """The records that a board offers for download: a JSON array. Without their pictures and their standing."""
+    from fl_attack_bench import record as records
+
+    try:
+        held = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(held, list):
+        raise UserError(f"{path}: no list of records, as a board's records.json is")
+    found, warnings = [], []
+    for place, one in enumerate(held):
+        try:
+            found.append(records.loads(json.dumps(one), f"{path}: record {place + 1}"))
+        except UserError as error:
+            warnings.append(f"skipped a corrupt record: {error}")
+    return Source(found, {}, warnings)
 
 
 def _joined(found: Sequence[Source]) -> Source:

@@ -33,6 +33,7 @@ def submit(
     from fl_attack_bench.store import Store
     from fl_attack_bench.submission import collect
     from fl_attack_bench.submission.validate import Terms, problems
+    from fl_attack_bench.tasks.base import BASELINE
 
     whole = suites.load(suite)
     spec = collect.defense(whole, name)
@@ -50,6 +51,8 @@ def submit(
     print(
         f'           git add {place}, with the defense\'s own file, and open a pull request: "{notation.written(spec)}"'
     )
+    if not spec.is_baseline and not (place.parent / BASELINE).is_dir():
+        print(f"           flab submit {BASELINE} --suite {suite}, too: no undefended row to hold it against yet")
     print(
         "           the rules are in leaderboard/RULES.md; rows are self-reported until a maintainer re-runs a sample"
     )

@@ -50,13 +50,14 @@ def _score(group: Group, gated: Gated, attack: str, moment: Moment, found: Seque
         passed=gated.passes(attack, moment),
         diverged=sum(score.diverged for score in images),
         label_accuracy=mean_known([done.label_accuracy for done in found]),
-        correlations=_by_layer([done.correlations for done in found]),
-        blind=_by_layer([done.blind for done in found]),
+        correlations=by_layer([done.correlations for done in found]),
+        blind=by_layer([done.blind for done in found]),
         classes_found=mean_known([done.classes_found for done in found]),
         certified=certification(found),
     )
 
 
-def _by_layer(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def by_layer(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """By layer, the mean over those that name it."""
     layers = sorted({layer for one in found for layer in one})
     return {layer: mean([one[layer] for one in found if layer in one]) for layer in layers}

@@ -1,6 +1,7 @@
-"""What makes two tasks or two methods the same one, what an attack is called, and when a record began."""
+"""What makes two tasks or two methods the same one, what an attack is called, and which record is the newest."""
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from fl_attack_bench.record import Record
@@ -27,3 +28,8 @@ def started(record: Record) -> datetime:
     """When it was begun, with a time zone."""
     began = record.provenance.started
     return began if began.tzinfo else began.replace(tzinfo=UTC)
+
+
+def newest(records: Iterable[Record]) -> Record | None:
+    """The one that was begun last, of equals the one with the last cell id; None of none."""
+    return max(records, key=lambda record: (started(record), record.cell_id), default=None)

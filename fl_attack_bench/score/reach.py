@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from fl_attack_bench.record import Reconstructed, Record
+from fl_attack_bench.score.attacks import by_layer
 from fl_attack_bench.score.board_row import BoardRow
 from fl_attack_bench.score.estimates import mean, mean_known
 from fl_attack_bench.score.gate import Gated, broken, judge
@@ -222,16 +223,13 @@ def _by_label(order: Iterable[str], specs: Mapping[str, MethodSpec]) -> list[tup
 
 def _at_moment(found: Sequence[Reconstructed], moment: Moment, gated: Gated) -> AtMoment:
     images = [score for done in found for score in sorted(done.victims, key=lambda score: score.victim)]
-    layers = sorted({layer for done in found for layer in done.correlations})
     return AtMoment(
         moment=moment,
         mse=mean([score.mse for score in images]) if images else None,
         share=sum(broken(score, gated.gate) for score in images) / len(images) if images else None,
         images=len(images),
         labels=mean_known([done.label_accuracy for done in found]),
-        correlations={
-            layer: mean([done.correlations[layer] for done in found if layer in done.correlations]) for layer in layers
-        },
+        correlations=by_layer([done.correlations for done in found]),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from fl_attack_bench.record import MethodUsed, Record
 from fl_attack_bench.score.board_row import Failure
-from fl_attack_bench.score.identity import attack_label, key, started
+from fl_attack_bench.score.identity import attack_label, key, newest, started
 from fl_attack_bench.score.notes import fingerprints, notes
 from fl_attack_bench.tasks.base import BaseTask
 
@@ -103,16 +103,15 @@ def _age(record: Record) -> tuple[datetime, str]:
 def _task(records: Iterable[Record], kind: type[T]) -> T:
     """The undefended one's latest record's, if there is one: whoever adds a defense adds no paper's figures."""
     found = list(records)
-    found = [record for record in found if record.cell.defense.is_baseline] or found
-    task = max(found, key=lambda record: (started(record), record.cell_id)).cell.task
-    if not isinstance(task, kind):
-        raise TypeError(f"task {task.name!r} is no {kind.__name__}")
-    return task
+    last = newest([record for record in found if record.cell.defense.is_baseline] or found)
+    if last is None or not isinstance(last.cell.task, kind):
+        raise TypeError(f"task {last.cell.task.name!r} is no {kind.__name__}" if last else "no records")
+    return last.cell.task
 
 
 def _latest_method(played: Sequence[Record]) -> MethodUsed | None:
-    known = [record for record in played if record.defense is not None]
-    return max(known, key=lambda record: (started(record), record.cell_id)).defense if known else None
+    found = newest(record for record in played if record.defense is not None)
+    return found.defense if found else None
 
 
 def _by_defense(records: Iterable[Record]) -> list[list[Record]]:

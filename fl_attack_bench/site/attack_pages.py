@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from fl_attack_bench.record import MethodUsed, Record
-from fl_attack_bench.score.identity import key, started
+from fl_attack_bench.score.identity import key
 from fl_attack_bench.site import contents, formats
+from fl_attack_bench.site.cards import latest_method, shared
 from fl_attack_bench.site.contents import Contents, Scene
-from fl_attack_bench.site.contests import Contest, Track, Variant, contests, kinds, latest_method
+from fl_attack_bench.site.contests import Contest, Track, Variant, contests, kinds, variants_of
 from fl_attack_bench.suite import MethodSpec
+
+# On horizontal tasks the task says who attacks, and a card need not.
+_ADVERSARIES = {"images": "curious server", "clients": "malicious clients"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,14 @@ class AttackPage:
     def kinds(self) -> tuple[str, ...]:
         """What it goes for, in a few words each."""
         return kinds(self.contests)
+
+    @property
+    def adversary(self) -> str:
+        """Who plays it: as its card says, else who can on its tasks."""
+        said = self.method.threat if self.method else ""
+        return said or " or ".join(
+            sorted({_ADVERSARIES[one.track] for one in self.contests if one.track in _ADVERSARIES})
+        )
 
     @property
     def adaptive(self) -> tuple[bool, ...]:
@@ -111,14 +123,8 @@ def _page(name: str, met: Sequence[Contest], records: Mapping[str, Record]) -> A
     ]
     specs = {key(one.spec): one.spec for contest in met for one in contest.variants}
     ordered = sorted(specs.values(), key=lambda spec: contents.in_order(spec.label))
-    variants = tuple(Variant(spec, latest_method(played, spec)) for spec in ordered)
-    latest = max(played, key=lambda record: (started(record), record.cell_id), default=None)
-    method = latest.attack if latest else None
+    variants = variants_of(ordered, played)
+    method = latest_method(played)
     title = method.title if method and method.title else ordered[0].family
-    used = [one.method.parameters for one in variants if one.method]
-    shared = {
-        parameter: value
-        for parameter, value in (used[0] if used else {}).items()
-        if all(parameter in other and other[parameter] == value for other in used)
-    }
-    return AttackPage(path(ordered[0]), name, title, method, shared, variants, tuple(met))
+    parameters = shared([one.method.parameters for one in variants if one.method])
+    return AttackPage(path(ordered[0]), name, title, method, parameters, variants, tuple(met))

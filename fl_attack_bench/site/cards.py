@@ -1,12 +1,12 @@
 """Attack cards: what an attack says of itself, with every variant that was played on a task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from fl_attack_bench.record import MethodUsed, Record
 from fl_attack_bench.score.board_row import BoardRow
-from fl_attack_bench.score.identity import key, started
+from fl_attack_bench.score.identity import key, newest
 from fl_attack_bench.site import contents
 from fl_attack_bench.suite import MethodSpec
 
@@ -66,16 +66,24 @@ def attack_cards(rows: Sequence[BoardRow], records: Mapping[str, Record], result
     found = []
     for name in sorted({spec.name for spec in specs.values()}):
         own = sorted((spec for spec in specs.values() if spec.name == name), key=lambda s: contents.in_order(s.label))
-        methods = sorted(
-            (record for record in played if record.attack and record.cell.attack and record.cell.attack.name == name),
-            key=lambda record: (started(record), record.cell_id),
-        )
+        records_of = [record for record in played if record.cell.attack and record.cell.attack.name == name]
         variants = tuple(Variant(spec, tuple(one for one in results if one.spec == spec)) for spec in own)
-        used = [record.attack.parameters for record in methods if record.attack]
-        found.append(AttackCard(name, methods[-1].attack if methods else None, _shared(used), variants))
+        used = [record.attack.parameters for record in records_of if record.attack]
+        found.append(AttackCard(name, latest_method(records_of), shared(used), variants))
     return found
 
 
-def _shared(parameters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def latest_method(played: Iterable[Record]) -> MethodUsed | None:
+    """An attack as the newest of some records tells it; None where none does."""
+    last = newest(record for record in played if record.attack is not None)
+    return last.attack if last else None
+
+
+def shared(parameters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Those that all variants have, each with the same value."""
     first = parameters[0] if parameters else {}
-    return {name: value for name, value in first.items() if all(other.get(name) == value for other in parameters)}
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in parameters)
+    }

@@ -14,7 +14,7 @@ def bibtex(board: Contents, records: Path) -> str:
         board: for the number and the date of its records.
         records: the ``records.json`` beside the pages, whose SHA-256 stands in the note.
     """
-    day = board.newest()
+    day = board.newest
     with records.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     lines = [

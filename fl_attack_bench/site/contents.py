@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from fl_attack_bench.record import MethodUsed, Record
@@ -103,6 +104,11 @@ class Contents:
         """The rows of all tracks."""
         return (*self.rows, *self.vertical, *self.outsourced)
 
+    @cached_property
+    def undefended(self) -> Mapping[tuple[str, str], BoardRow]:
+        """The baselines by the task's identity and the hardware profile."""
+        return {(task_identity(row), row.hardware): row for row in self.everything if row.baseline}
+
     def standing(self, row: BoardRow) -> str:
         """What a row's submission stands on: the weakest of its records; empty where none of them was handed in."""
         held = {self.standings[cell_id] for cell_id in row.records if cell_id in self.standings}
@@ -142,6 +148,7 @@ class Contents:
         """The task's name on the board."""
         return self.labels[task_path(row)]
 
+    @cached_property
     def versions(self) -> list[str]:
         """Suites and packages behind the records, as text."""
         suites = sorted({f"suite {row.suite} v{row.suite_version}" for row in self.everything})
@@ -152,6 +159,7 @@ class Contents:
         named = [f"{name} {', '.join(sorted(versions)[:3])}" for name, versions in sorted(packages.items())]
         return suites + named[:MAX_PACKAGES]
 
+    @cached_property
     def newest(self) -> str:
         """The day of the newest record. The board has no date of its own: the same records give the same board."""
         days = [record.provenance.started.date().isoformat() for record in self.records.values()]

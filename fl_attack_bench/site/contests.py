@@ -1,6 +1,7 @@
 """An attack on one task and machine: every variant against every defense, which ones it breaks, and by which rule."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,10 +9,11 @@ from typing import Any, Literal
 from fl_attack_bench.record import MethodUsed, Record
 from fl_attack_bench.score import reach
 from fl_attack_bench.score.board_row import BoardRow
-from fl_attack_bench.score.identity import key, started
+from fl_attack_bench.score.identity import key
 from fl_attack_bench.score.outsourced.row import OutsourcedRow
 from fl_attack_bench.score.reach import Gain, Harm, Images, Reach
 from fl_attack_bench.site import contents, integrity
+from fl_attack_bench.site.cards import latest_method
 from fl_attack_bench.site.contents import Scene
 from fl_attack_bench.site.outsourced import BREAKS
 from fl_attack_bench.suite import Gate, MethodSpec
@@ -167,8 +169,7 @@ def contests(track: Track, scene: Scene[Any], records: Mapping[str, Record]) -> 
             cells = [Cell(tuple(held.get((id(row), key(spec)), ())), _gaps(row, spec)) for spec in own]
             if any(cell.reaches or cell.gaps for cell in cells):
                 lines.append(Line(row, tuple(cells)))
-        variants = tuple(Variant(spec, latest_method(played, spec)) for spec in own)
-        yield Contest(scene, track, variants, tuple(lines), _rule(track, scene, played))
+        yield Contest(scene, track, variants_of(own, played), tuple(lines), _rule(track, played))
 
 
 def kinds(met: Sequence[Contest]) -> tuple[str, ...]:
@@ -177,10 +178,12 @@ def kinds(met: Sequence[Contest]) -> tuple[str, ...]:
     return tuple(sorted(found or {_KINDS[contest.track] for contest in met}))
 
 
-def latest_method(played: Sequence[Record], spec: MethodSpec) -> MethodUsed | None:
-    """An attack as it was played last; None where no record says."""
-    own = [record for record in played if record.attack is not None and key(record.cell.attack) == key(spec)]
-    return max(own, key=lambda record: (started(record), record.cell_id)).attack if own else None
+def variants_of(specs: Iterable[MethodSpec], played: Iterable[Record]) -> tuple[Variant, ...]:
+    """Sets of parameters, each with its method as it was played last."""
+    held: dict[str, list[Record]] = defaultdict(list)
+    for record in played:
+        held[key(record.cell.attack)].append(record)
+    return tuple(Variant(spec, latest_method(held[key(spec)])) for spec in specs)
 
 
 def _reaches(track: Track, scene: Scene[Any], records: Mapping[str, Record]) -> Sequence[Reach[Any]]:
@@ -208,7 +211,7 @@ def _gaps(row: BoardRow, spec: MethodSpec) -> tuple[tuple[str, str], ...]:
     return (*found, *((NO_VIEW, one.reason) for one in absent if one.attack == spec.label))
 
 
-def _rule(track: Track, scene: Scene[Any], played: Sequence[Record]) -> str:
+def _rule(track: Track, played: Sequence[Record]) -> str:
     """In a sentence, by the strictest gate of the undefended records, as the score has it."""
     base = [record for record in played if record.cell.defense.is_baseline] or list(played)
     gates = [record.gate for record in base] or [Gate()]

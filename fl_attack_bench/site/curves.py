@@ -5,13 +5,25 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fl_attack_bench.record import Learned, Record
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.site import formats
 from fl_attack_bench.site.labels import cut, legend, stacked, variant
-from fl_attack_bench.site.style import ABREAST, INK, Figures, Looks, figure, log_ticks, panels, save, words
+from fl_attack_bench.site.style import (
+    ABREAST,
+    INK,
+    LARGEST,
+    Figures,
+    Looks,
+    figure,
+    log_ticks,
+    mean_curve,
+    panels,
+    save,
+    words,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +33,6 @@ MAX_LINES = 8
 MAX_ATTACKS = 12
 MAX_OBJECTIVES = 24
 CURVE_POINTS = 80
-LARGEST = 1e30  # of an objective that is drawn: one that ran off would flatten all others
 
 
 def accuracy(
@@ -90,26 +101,13 @@ def _curve(
     dash: tuple[float, ...] = (),
     label: str,
 ) -> None:
-    import seaborn as sns
-
     curves = {}
     for cell_id in row.records:
         record = records[cell_id]
         if record.utility:
             curves[record.cell.seed] = _over_rounds(record.utility, numbers=numbers)
-    points = [point for curve in curves.values() for point in curve]
-    style: dict[str, Any] = {"linestyle": (0, dash) if dash else "-"}
-    if points:
-        sns.lineplot(
-            x=[turn for turn, _ in points],
-            y=[value for _, value in points],
-            errorbar="sd" if len(curves) > 1 else None,
-            color=colour,
-            label=words(label, 24),
-            err_kws={"alpha": 0.16, "linewidth": 0},
-            ax=axes,
-            **style,
-        )
+    if any(curves.values()):
+        mean_curve(axes, list(curves.values()), colour, linestyle=(0, dash) if dash else "-", label=words(label, 24))
 
 
 def _over_rounds(learned: Learned, *, numbers: bool) -> list[tuple[int, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fl_attack_bench.record import Record
 from fl_attack_bench.score.board_row import BoardRow
-from fl_attack_bench.score.identity import started
+from fl_attack_bench.score.identity import newest
 from fl_attack_bench.site import contents, formats
 from fl_attack_bench.site.contents import DefensePage
 from fl_attack_bench.site.sweeps import played
@@ -94,13 +94,10 @@ def sources(page: DefensePage, records: Mapping[str, Record], code: str | None) 
         if page.method.origin == "entry-point" or not _NAME.fullmatch(part.name):
             found.append(Source(part.name, ""))
         else:
-            file, link, code_ = f"defenses/{part.name}.py", "", code or ""
-            if code_ and revision and page.method.origin == "built-in":
-                told = {"{revision}": revision, "{path}": file, "{name}": part.name}
-                for stand_in, text in told.items():
-                    code_ = code_.replace(stand_in, text)
-                link = formats.https(code_)
-            found.append(Source(file, link))
+            file, link = f"defenses/{part.name}.py", ""
+            if code and revision and page.method.origin == "built-in":
+                link = code.replace("{revision}", revision).replace("{path}", file).replace("{name}", part.name)
+            found.append(Source(file, formats.https(link)))
     return found
 
 
@@ -113,8 +110,8 @@ def _revision(page: DefensePage, records: Mapping[str, Record]) -> str:
         if record.defense and page.method and record.defense.source_sha256 == page.method.source_sha256
         if record.provenance.dirty is False and _REVISION.fullmatch(record.provenance.revision or "")
     ]
-    newest = max(clean, key=lambda record: (started(record), record.cell_id), default=None)
-    return (newest.provenance.revision or "") if newest else ""
+    last = newest(clean)
+    return (last.provenance.revision or "") if last else ""
 
 
 def glances(page: DefensePage) -> list[Glance]:
@@ -173,12 +170,14 @@ def _vertical(page: DefensePage) -> list[tuple[str, str]]:
 
 def _outsourced(page: DefensePage) -> list[tuple[str, str]]:
     rows = page.outsourced
-    stages = [row.cost.training or row.cost.inference for row in rows if row.cost and not row.baseline]
+    paid = [row.cost for row in rows if row.cost and not row.baseline]
+    steps = [cost.training.seconds_times for cost in paid if cost.training]  # in the clear nothing is sent: no bytes
     return [
         ("Worst-case MSE ↑", _range([row.privacy.mean.value for row in rows if row.privacy], formats.mse)),
         ("Change of accuracy", _changes(rows)),
-        ("Bytes of a step, median ↓", _median([stage.bytes_times for stage in stages])),
-        ("Seconds of a step, median ↓", _links([stage.seconds_times for stage in stages])),
+        ("Bytes of an inference batch, median ↓", _median([cost.inference.bytes_times for cost in paid])),
+        ("Seconds of an inference batch, median ↓", _links([cost.inference.seconds_times for cost in paid])),
+        ("Seconds of a training step, median ↓", _links(steps)),
     ]
 
 

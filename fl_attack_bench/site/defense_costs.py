@@ -12,7 +12,7 @@ from fl_attack_bench.score.row import Row
 from fl_attack_bench.score.vertical.row import VerticalRow
 from fl_attack_bench.site import formats
 from fl_attack_bench.site.labels import cut, fitted, named_variants
-from fl_attack_bench.site.style import INK, Figures, Look, figure, log_ticks, save, words
+from fl_attack_bench.site.style import INK, LARGEST, Figures, Look, drawable, figure, log_ticks, save, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,7 +125,9 @@ def _bill(label: str, found: Sequence[tuple[BoardRow, Mapping[str, float | None]
 
 
 def _known(value: float | None) -> float:
-    return math.nan if value is None or not math.isfinite(value) else value
+    if value is None or not drawable(value):
+        return math.nan
+    return value if value >= 1 / LARGEST else 0.0
 
 
 def _spans(bills: Sequence[Bill], column: str) -> bool:

@@ -39,7 +39,7 @@ class Plate:
 
 def plates(row: BoardRow, board: Contents, gallery: Gallery) -> list[Plate]:
     """Each attack's pictures at the moment at which it came closest; those that count first, then by MSE."""
-    undefended = None if row.baseline else _undefended(row, board)
+    undefended = None if row.baseline else board.undefended.get((task_identity(row), row.hardware))
     found = []
     for strip in strips(row, board.records, gallery):
         base = _played(undefended, board.records, strip.attack)
@@ -74,10 +74,3 @@ def _reached(row: BoardRow) -> list[tuple[str, tuple[bool, float, str]]]:
 def _played(row: BoardRow | None, records: Mapping[str, Record], attack: str) -> list[Record]:
     held: Sequence[Record] = [records[cell_id] for cell_id in row.records] if row else []
     return [one for one in held if one.cell.attack and one.cell.attack.label == attack and one.status == "ok"]
-
-
-def _undefended(row: BoardRow, board: Contents) -> BoardRow | None:
-    """The baseline of the same task and hardware profile."""
-    same = (task_identity(row), row.hardware)
-    own = (one for one in board.everything if one.baseline)
-    return next((one for one in own if (task_identity(one), one.hardware) == same), None)

@@ -1,13 +1,13 @@
 """The Atom feed of new entries (RFC 4287): a defense on a suite version and hardware profile."""
 
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from fl_attack_bench.score.board_row import BoardRow
+from fl_attack_bench.score.identity import started
 from fl_attack_bench.site import contents, formats
 from fl_attack_bench.site.contents import Contents
 
@@ -52,7 +52,7 @@ def write(board: Contents, title: str, path: Path) -> None:
     _put(feed, "title", title)
     _put(feed, "subtitle", "Defenses of federated learning: new entries on the board")
     _put(feed, "id", uuid.uuid5(_NAMESPACE, title).urn)
-    _put(feed, "updated", (newest[0].updated if newest else datetime.fromtimestamp(0).astimezone()).isoformat())
+    _put(feed, "updated", (newest[0].updated if newest else datetime.fromtimestamp(0, UTC)).isoformat())
     ET.SubElement(feed, f"{{{ATOM}}}link", rel="self", href="feed.xml", type="application/atom+xml")
     ET.SubElement(feed, f"{{{ATOM}}}link", rel="alternate", href="index.html", type="text/html")
     _put(ET.SubElement(feed, f"{{{ATOM}}}author"), "name", title)
@@ -76,15 +76,15 @@ def _entry(board: Contents, key: tuple[str, int, str, str], rows: list[BoardRow]
     marked = sum(row.pareto for row in rows)
     standings = sorted({standing for row in rows if (standing := board.standing(row))})
     told = [
-        f"{len(records)} records",
+        f"{len(records)} record{'' if len(records) == 1 else 's'}",
         f"tasks: {tasks}",
-        f"on the Pareto front of {marked} of {len(rows)}",
+        f"on the Pareto front of {marked} of {len(rows)} task{'' if len(rows) == 1 else 's'}",
         *standings,
     ]
     return Entry(
         formats.short(f"{name} on {suite} v{version}, {hardware}", 200),
         contents.defense_path(rows[0]),
-        max(record.provenance.started for record in records),
+        max(started(record) for record in records),
         formats.short("; ".join(told), 500),
         "\n".join([suite, str(version), hardware, rows[0].spec.model_dump_json()]),
     )
@@ -94,6 +94,6 @@ def _put(parent: ET.Element, name: str, text: str) -> None:
     ET.SubElement(parent, f"{{{ATOM}}}{name}").text = _legal(text)
 
 
-def _legal(text: str | Iterable[str]) -> str:
+def _legal(text: str) -> str:
     """Without the characters that XML does not know, whatever a stranger's name holds."""
-    return "".join(one if one.isprintable() or one == " " else "?" for one in text)
+    return "".join(one if one.isprintable() else "?" for one in text)

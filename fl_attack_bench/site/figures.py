@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl_attack_bench.score.board_row import BoardRow
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.site import formats
 from fl_attack_bench.site.labels import beside_points, cut, legend, named, stacked
 from fl_attack_bench.site.style import (
     ABREAST,
+    BELOW,
     FLOOR,
     INK,
     MUTED,
@@ -59,6 +61,7 @@ def tradeoff(rows: Sequence[Row], looks: Looks, folder: Path, name: str) -> Figu
     caption = (
         "Privacy against utility; up and to the right is better. Filled: on the Pareto front of all four measures. "
         f"{'Dashed: the best trade of these two. ' if front else ''}Bars: 95% interval."
+        f"{BELOW if any(y <= FLOOR for _, y, _ in points) else ''}"
     )
     return save(drawn, folder, name, alt, caption)
 
@@ -122,14 +125,20 @@ def _front(axes: "Axes", points: Sequence[tuple[float, float]]) -> bool:
 
 
 def _points(axes: "Axes", points: Sequence[tuple[float, float, Row]], looks: Looks) -> None:
-    """Each row with its interval: filled on the Pareto front, hollow elsewhere."""
-    import seaborn as sns
-
+    """Each row with its interval."""
     for x, _, row in points:
         look = looks[row.spec.name]
         privacy = row.privacy
         if privacy:
             axes.vlines(x, max(privacy.mean.low, FLOOR), max(privacy.mean.high, FLOOR), color=look.colour, lw=1.2)
+    scatter(axes, points, looks)
+
+
+def scatter(axes: "Axes", points: Sequence[tuple[float, float, BoardRow]], looks: Looks) -> None:
+    """A mark a row of any track: filled on the Pareto front, hollow elsewhere."""
+    import seaborn as sns
+
+    points = sorted(points, key=lambda point: point[2].spec.is_baseline)  # last: others must not hide it
     sns.scatterplot(
         x=[x for x, _, _ in points],
         y=[y for _, y, _ in points],

@@ -9,18 +9,20 @@ from fl_attack_bench.score.board_row import BoardRow
 from fl_attack_bench.score.outsourced.row import OutsourcedRow
 from fl_attack_bench.score.vertical.row import VerticalRow
 from fl_attack_bench.site import formats
+from fl_attack_bench.site.figures import scatter
 from fl_attack_bench.site.labels import beside_points, legend, named
-from fl_attack_bench.site.style import FLOOR, PAPER, Figures, Looks, figure, log_ticks, save
+from fl_attack_bench.site.style import FLOOR, Figures, Looks, drawable, figure, log_ticks, save
 
 
 @dataclass(frozen=True)
 class _Axes:
-    """What the two axes are, with which way is better, and what the caption says."""
+    """What the two axes are, with which way is better, and what the caption says; ``percent``: y from 0 to 100."""
 
     x: str
     y: str
     logarithmic: tuple[Literal["x", "y"], ...]
     caption: str
+    percent: bool = False
 
 
 _VERTICAL = _Axes(
@@ -28,6 +30,7 @@ _VERTICAL = _Axes(
     "backdoor success, %   (↓ better)",
     (),
     "Backdoor success, worst attack that counts, against accuracy; down and to the right is better. Filled: Pareto.",
+    percent=True,
 )
 _OUTSOURCED = _Axes(
     "seconds of a predicted batch, slowest link   (← better)",
@@ -53,6 +56,7 @@ def outsourced(rows: Sequence[OutsourcedRow], looks: Looks, folder: Path, name: 
         (max(row.cost.inference.seconds.values()), max(row.privacy.mean.value, FLOOR), row)
         for row in rows
         if row.privacy and row.cost and row.cost.inference.seconds
+        if drawable(max(row.cost.inference.seconds.values())) and drawable(row.privacy.mean.value)
     ]
     return _front(points, _OUTSOURCED, looks, folder, name)
 
@@ -60,30 +64,19 @@ def outsourced(rows: Sequence[OutsourcedRow], looks: Looks, folder: Path, name: 
 def _front(
     points: Sequence[tuple[float, float, BoardRow]], what: _Axes, looks: Looks, folder: Path, name: str
 ) -> Figures | None:
-    import seaborn as sns
-
     if not points:
         return None
     drawn = figure(6.6, 4.4)
     axes = drawn.add_subplot()
-    sns.scatterplot(
-        x=[x for x, _, _ in points],
-        y=[y for _, y, _ in points],
-        style=[row.spec.name for _, _, row in points],
-        markers={row.spec.name: looks[row.spec.name].marker for _, _, row in points},
-        c=[looks[row.spec.name].colour if row.pareto else PAPER for _, _, row in points],
-        edgecolor=[looks[row.spec.name].colour for _, _, row in points],
-        linewidth=1.8,
-        s=95,
-        legend=False,
-        ax=axes,
-        zorder=3,
-    )
+    scatter(axes, points, looks)
     axes.set(xlabel=what.x, ylabel=what.y)
     for which in what.logarithmic:
         axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
         log_ticks(axes, which)
     axes.margins(x=0.14, y=0.14)
+    if what.percent:
+        axes.set_ylim(-8, 112)
+        axes.set_yticks(range(0, 101, 20))
     legend(drawn, {row.spec.name: row for _, _, row in points}, looks)
     beside_points(drawn, axes, [(x, y, named(row)) for x, y, row in points])
     best = formats.sentence(formats.short(row.defense, 60) for _, _, row in points if row.pareto)

@@ -85,6 +85,7 @@ class Pages:
             outsourced=outsourced,
             filters=filters,
             attack_pages=attack_pages,
+            attack_paths=attack_pages.paths(board),
             paper_pages=paper_pages,
         )
         with style.drawing():

@@ -10,10 +10,12 @@ from fl_attack_bench.site.paper_pages import MULTIPLIED, QUANTITIES, Pair, Paper
 from fl_attack_bench.site.style import (
     ABREAST,
     INK,
+    LARGEST,
     MARKERS,
     MUTED,
     PALETTE,
     Figures,
+    drawable,
     figure,
     log_ticks,
     panels,
@@ -63,7 +65,9 @@ def against(page: PaperPage, folder: Path) -> Figures | None:
 def _drawable(pair: Pair) -> bool:
     if pair.ours is None:
         return False
-    return pair.published.quantity not in MULTIPLIED or (pair.ours > 0 and pair.published.value > 0)
+    both = pair.ours, pair.published.value
+    least = 1 / LARGEST if pair.published.quantity in MULTIPLIED else -LARGEST
+    return all(drawable(value) and value >= least for value in both)
 
 
 def _panel(axes: "Axes", name: str, held: Sequence[Pair]) -> None:

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from fl_attack_bench import score
 from fl_attack_bench.record import Record
 from fl_attack_bench.score.board_row import BoardRow
-from fl_attack_bench.score.identity import started
 from fl_attack_bench.score.outsourced import published as outsourced_published
 from fl_attack_bench.score.vertical import published as vertical_published
 from fl_attack_bench.site import attack_pages, contents, formats, references
+from fl_attack_bench.site.cards import latest_method
 from fl_attack_bench.site.contents import Contents, Scene
 from fl_attack_bench.suite import MethodSpec
 from fl_attack_bench.tasks.base import Published
@@ -228,7 +228,7 @@ def _attacks(board: Contents) -> list[MethodOf]:
             played.setdefault(record.cell.attack.name, []).append(record)
     found = []
     for name, records in sorted(played.items()):
-        latest = max(records, key=lambda record: (started(record), record.cell_id)).attack
+        latest = latest_method(records)
         suites = tuple(sorted({f"{record.cell.suite} v{record.cell.suite_version}" for record in records}))
         spec = MethodSpec(name=name)
         title = latest.title if latest and latest.title else spec.family

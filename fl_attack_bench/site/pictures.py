@@ -84,6 +84,7 @@ class Gallery:
     out: Path
     warnings: list[str] = field(default_factory=list)
     _cache: dict[str, Arrays | None] = field(default_factory=dict)
+    _names: dict[bytes, str] = field(default_factory=dict)  # of what is written, by the pixels' hash
 
     def strip(self, attack: str, moment: str, records: Iterable[Record]) -> Strip | None:
         """The reconstructions of one attack and defense at one moment, over all its seeds."""
@@ -214,13 +215,14 @@ class Gallery:
         return self._cache[cell]
 
     def _write(self, image: NDArray[np.uint8]) -> str:
-        data = png(image)
-        name = f"pictures/{hashlib.sha256(data).hexdigest()[:20]}.png"
-        target = self.out / name
-        if not target.exists():
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(data)
-        return name
+        pixels = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
+        if pixels not in self._names:
+            data = png(image)
+            name = f"pictures/{hashlib.sha256(data).hexdigest()[:20]}.png"
+            (self.out / "pictures").mkdir(exist_ok=True)
+            (self.out / name).write_bytes(data)
+            self._names[pixels] = name
+        return self._names[pixels]
 
 
 def read(path: Path) -> dict[str, NDArray[np.uint8]]:

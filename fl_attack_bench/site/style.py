@@ -2,6 +2,8 @@
 
 import math
 import re
+import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ PALETTE = ("#2a7fb8", "#d5622b", "#159a74", "#b765a2", "#b98a0c", "#5b6fd6", "#3
 MARKERS = ("o", "s", "D", "^", "v", "P", "h", "p")
 ABREAST = 3  # panels in one line of a figure
 FLOOR = 1e-6  # below it an MSE is drawn at it: no eye sees a difference
+BELOW = " An MSE below 10⁻⁶ is drawn there."
+LARGEST = 1e30  # what is larger ran off or is made up: it would flatten all others, and an axis may overflow
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,24 @@ def below(shown: "Sequence[Axes]", label: str) -> None:
         axes.tick_params(axis="x", labelbottom=True)
 
 
+def mean_curve(axes: "Axes", curves: Sequence[Sequence[tuple[int, float]]], colour: str, **line: Any) -> None:
+    """The mean over seeds of curves, and of several curves a band of one sample standard deviation.
+
+    Seaborn's line plot is the same picture in many times the time, and a large board has thousands of them.
+    """
+    held: dict[int, list[float]] = defaultdict(list)
+    for curve in curves:
+        for place, value in curve:
+            held[place].append(value)
+    places = sorted(held)
+    means = [statistics.fmean(held[place]) for place in places]
+    axes.plot(places, means, color=colour, solid_capstyle="round", **line)
+    if len(curves) > 1:
+        spreads = [statistics.stdev(held[place]) if len(held[place]) > 1 else math.nan for place in places]
+        low, high = ([mean + way * sd for mean, sd in zip(means, spreads, strict=True)] for way in (-1, 1))
+        axes.fill_between(places, low, high, color=colour, alpha=0.16, linewidth=0)
+
+
 def settle(drawn: "Figure") -> None:
     """Lay a figure out for good, so that places on it can be asked for; what is drawn afterwards moves nothing.
 
@@ -163,6 +185,11 @@ def _svg(drawn: "Figure", paper: str) -> str:
         "'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif",
         stream.getvalue(),
     )
+
+
+def drawable(value: float) -> bool:
+    """Whether an axis can hold a figure: it is finite and not larger than 1e30."""
+    return abs(value) <= LARGEST
 
 
 def _themed(text: str, theme: str) -> str:

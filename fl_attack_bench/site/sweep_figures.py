@@ -12,6 +12,7 @@ from fl_attack_bench.site import formats
 from fl_attack_bench.site.labels import beside_points, cut
 from fl_attack_bench.site.style import (
     ABREAST,
+    BELOW,
     FLOOR,
     INK,
     MUTED,
@@ -23,7 +24,7 @@ from fl_attack_bench.site.style import (
     save,
     words,
 )
-from fl_attack_bench.site.sweep_axes import HOLLOW, MAX_LABELS, diverged, point, scale
+from fl_attack_bench.site.sweep_axes import BARS, HOLLOW, MAX_LABELS, diverged, point, scale
 from fl_attack_bench.site.sweep_measures import Measure
 from fl_attack_bench.site.sweeps import Sweep, logarithmic
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 MAX_LINES = 5  # sweeps of one parameter in a figure
 MAX_NAMED = 8  # values that still have room as marks of an axis
-BARS = " Bars: 95% interval of an MSE over images and seeds, ± standard deviation of accuracy, else range over seeds."
-BELOW = " An MSE below 10⁻⁶ is drawn there."
 _CROWDED = 0.11  # of an axis' length: marks that are nearer meet
 
 

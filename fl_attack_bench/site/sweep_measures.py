@@ -9,7 +9,7 @@ from fl_attack_bench.score.learned import Spread
 from fl_attack_bench.score.outsourced.row import OutsourcedRow
 from fl_attack_bench.score.row import Row
 from fl_attack_bench.score.vertical.row import VerticalRow
-from fl_attack_bench.site.style import FLOOR, words
+from fl_attack_bench.site.style import FLOOR, drawable, words
 
 ROOM = 14  # letters of a link's name
 
@@ -49,9 +49,7 @@ class Measure:
 def horizontal(rows: Sequence[Row]) -> tuple[Measure, ...]:
     """Worst-case MSE and accuracy; what is learned under attack and from honest clients where clients attack."""
     numbers = any(row.utility and row.utility.rmse for row in rows)
-    learned = (
-        Measure("test R²", "", True, _r2) if numbers else Measure("test accuracy", "%", True, _accuracy, share=True)
-    )
+    learned = Measure("test R²", "", True, _r2) if numbers else ACCURACY
     if all(row.task.adversary == "server" for row in rows):
         return (Measure("worst-case MSE", "pixels in [0, 1]", True, _pixels, True), learned)
     if any(row.integrity and row.integrity.quantity == "rmse" for row in rows):
@@ -102,7 +100,7 @@ def _r2(row: Row | VerticalRow | OutsourcedRow) -> Estimate | None:
     if row.utility is None:
         return None
     value, sd = row.utility.accuracy, row.utility.sd or 0.0
-    return Estimate(value, value - sd, value + sd)
+    return _drawable(Estimate(value, value - sd, value + sd))
 
 
 def _attacked(row: Row) -> Estimate | None:
@@ -125,19 +123,22 @@ def _features(row: VerticalRow) -> Estimate | None:
 def _seconds(row: OutsourcedRow, trains: bool, link: str) -> Estimate | None:
     stage = (row.cost.training if trains else row.cost.inference) if row.cost else None
     value = stage.seconds.get(link) if stage else None
-    return Estimate(value, value, value) if value is not None else None
+    return _drawable(Estimate(value, value, value)) if value is not None else None
 
 
 def _megabytes(row: OutsourcedRow, trains: bool) -> Estimate | None:
     stage = (row.cost.training if trains else row.cost.inference) if row.cost else None
-    return Estimate(*[stage.bytes / 1e6] * 3) if stage else None
+    return _drawable(Estimate(*[stage.bytes / 1e6] * 3)) if stage else None
 
 
 def _estimate(found: Spread | None) -> Estimate | None:
-    """The range over seeds takes the place of an interval; infinity is no point of a figure."""
-    if found is None or found.high == float("inf"):
-        return None
-    return Estimate(found.mean, found.low, found.high)
+    """The range over seeds takes the place of an interval."""
+    return _drawable(Estimate(found.mean, found.low, found.high)) if found else None
+
+
+def _drawable(found: Estimate) -> Estimate | None:
+    """None where an axis cannot hold it: infinity is no point of a figure."""
+    return found if all(drawable(end) for end in (found.value, found.low, found.high)) else None
 
 
 def _scaled(found: Estimate | None) -> Estimate | None:
@@ -147,7 +148,8 @@ def _scaled(found: Estimate | None) -> Estimate | None:
 
 def _floored(found: Estimate | None) -> Estimate | None:
     """An error that has a place on a logarithmic axis."""
-    return Estimate(max(found.value, FLOOR), max(found.low, FLOOR), max(found.high, FLOOR)) if found else None
+    ends = [max(end, FLOOR) for end in (found.value, found.low, found.high)] if found else []
+    return _drawable(Estimate(*ends)) if ends else None
 
 
 ACCURACY = Measure("test accuracy", "%", True, _accuracy, share=True)

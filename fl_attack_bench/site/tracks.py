@@ -90,6 +90,11 @@ class Highlight:
         return len(self.scene.rows) - len(self.front) if self.scene else 0
 
     @property
+    def left_out(self) -> int:
+        """How many rows of the front have no room here."""
+        return max(0, sum(not row.baseline for row in self.front) - MAX_FRONT)
+
+    @property
     def embattled(self) -> bool:
         """Whether all its tasks are those of malicious clients."""
         return all(getattr(row.task, "adversary", "") == "clients" for row in self.track.rows)
@@ -134,9 +139,9 @@ def tracks(board: Contents) -> tuple[Track, ...]:
 
 
 def highlight(track: Track, board: Contents) -> Highlight:
-    """Choose what the overview shows: the scene with the most rows that compete, the first of equals."""
-    competing = [(sum(_competes(row) for row in scene.rows), -place) for place, scene in enumerate(track.scenes)]
-    most, place = max(competing)
+    """Choose what the overview shows: where most defenses compete, of those most variants, the first of equals."""
+    competing = [[row.spec.name for row in scene.rows if _competes(row)] for scene in track.scenes]
+    most = max(range(len(competing)), key=lambda place: (len(set(competing[place])), len(competing[place]), -place))
     attacks = {
         record.cell.attack.name
         for row in track.rows
@@ -147,7 +152,7 @@ def highlight(track: Track, board: Contents) -> Highlight:
     records = sum(len(row.records) for row in track.rows)
     counts = (len(defenses), "defense"), (len(attacks), "attack"), (len(track.pages), "task"), (records, "record")
     counted = tuple((number, what if number == 1 else f"{what}s") for number, what in counts)
-    return Highlight(track, track.scenes[-place] if most else None, counted)
+    return Highlight(track, track.scenes[most] if competing[most] else None, counted)
 
 
 def _competes(row: BoardRow) -> bool:

@@ -9,7 +9,7 @@ from fl_attack_bench.score.estimates import Estimate
 from fl_attack_bench.site import formats
 from fl_attack_bench.site.labels import beside_points, cut, named_variants
 from fl_attack_bench.site.style import ABREAST, INK, Figures, Look, figure, panels, save, words
-from fl_attack_bench.site.sweep_axes import HOLLOW, MAX_LABELS, diverged, point, scale
+from fl_attack_bench.site.sweep_axes import BARS, HOLLOW, MAX_LABELS, diverged, point, scale
 from fl_attack_bench.site.sweep_measures import Measure
 
 MAX_PANELS = 6
@@ -42,8 +42,10 @@ def variants(
     count = len({row.defense for _, rows, _ in shown for row in rows if not row.baseline})
     alt = f"Scatter plots of {formats.sentence(dict.fromkeys(_against(pair) for *_, pair in shown))}: "
     alt += f"{count} variant{'' if count == 1 else 's'} on {formats.sentence(words(label, 60) for label, *_ in shown)}."
-    caption = "One point a variant, beside undefended (cross)."
-    caption += HOLLOW if any(diverged(row) for _, rows, _ in shown for row in rows) else ""
+    drawn = [one for _, rows, pair in shown for one in _points(rows, pair)]
+    caption = f"One point a variant{', beside undefended (cross)' if any(row.baseline for *_, row in drawn) else ''}."
+    caption += BARS if any(one.high > one.low for x, y, _ in drawn for one in (x, y)) else ""
+    caption += HOLLOW if any(diverged(row) for *_, row in drawn) else ""
     caption += cut(len(chosen), MAX_PANELS, "tasks")
     return save(paper, folder, name, alt, caption)
 

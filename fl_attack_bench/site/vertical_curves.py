@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fl_attack_bench.record import Record
 from fl_attack_bench.score.vertical.row import AttackResult, Backdoored, VerticalRow
 from fl_attack_bench.site.labels import cut, titles
-from fl_attack_bench.site.style import ABREAST, MUTED, PALETTE, Figures, below, figure, panels, save, words
+from fl_attack_bench.site.style import ABREAST, MUTED, PALETTE, Figures, below, figure, mean_curve, panels, save, words
 from fl_attack_bench.vertical_record import VerticalLearned
 
 if TYPE_CHECKING:
@@ -125,21 +125,9 @@ def _curves(axes: "Axes", learned: Mapping[int, VerticalLearned], dashes: tuple[
 
 
 def _curve(axes: "Axes", curves: Sequence[Sequence[tuple[int, float]]], colour: str, dashes: tuple[float, ...]) -> None:
-    import seaborn as sns
-
-    points = [point for curve in curves for point in curve]
-    if points:
-        sns.lineplot(
-            x=[epoch for epoch, _ in points],
-            y=[100 * value for _, value in points],
-            errorbar="sd" if len(curves) > 1 else None,
-            color=colour,
-            linestyle=(0, dashes) if dashes else "-",
-            linewidth=1.5,
-            err_kws={"alpha": 0.16, "linewidth": 0},
-            legend=False,
-            ax=axes,
-        )
+    shares = [[(epoch, 100 * value) for epoch, value in curve] for curve in curves]
+    if any(shares):
+        mean_curve(axes, shares, colour, linestyle=(0, dashes) if dashes else "-", linewidth=1.5)
 
 
 def _bars(axes: "Axes", honest: Sequence[float], attacked: Sequence[float], target: int) -> None:

@@ -9,7 +9,18 @@ from torch import Tensor
 
 from fl_attack_bench import communication, hardware
 from fl_attack_bench.aggregation import RoundFailed, Stopwatch
-from fl_attack_bench.api import UPDATE, Exposure, HorizontalDefense, LocalPlan, LocalStep, Message
+from fl_attack_bench.api import (
+    UPDATE,
+    ClientState,
+    Exposure,
+    HorizontalDefense,
+    LocalPlan,
+    LocalStep,
+    Message,
+    Payload,
+    Sparse,
+    Update,
+)
 from fl_attack_bench.codec import Dense, decode, encode
 from fl_attack_bench.errors import SkipCell
 from fl_attack_bench.flat_model import FlatModel
@@ -28,6 +39,23 @@ _SMALL = 0.5
 _UNEVEN = 0.05  # relative; how far the lengths of uploads may lie apart that depend on the data
 _STATISTICS = 6
 _ROUNDS = 3
+
+
+def upload(subject: Subject) -> str:
+    """What a client sends is a payload, and where it holds an update, one of all entries."""
+    reset("upload", 1, tf32=False)
+    defense = subject.make()
+    if type(defense).member is not HorizontalDefense.member:
+        raise NotApplicable("its clients say what they say by a protocol of its own")
+    rng = Streams(0).generator("defense", client(0))
+    sent = defense.upload(Update(updates(SMALL)[0], SMALL), ClientState(client(0), 0, 1, rng))
+    if not isinstance(sent, Payload):
+        raise Broken(f"upload returns a {type(sent).__name__}: write return Payload.dense(...), or another Payload")
+    part = sent.parts.get("update")
+    length = part.length if isinstance(part, Sparse) else part.values.numel() if part else SMALL.size
+    if length != SMALL.size:
+        raise Broken(f"upload sends {length} entries of an update that has {SMALL.size}: the server would refuse it")
+    return ", ".join(sent.parts) or "nothing"
 
 
 def same_seed(subject: Subject) -> str:
@@ -236,6 +264,7 @@ def _in_scale(defense: HorizontalDefense, found: Tensor, wanted: Tensor, played:
 
 
 CHECKS = (
+    Check("horizontal: upload", upload),
     Check("horizontal: same seed", same_seed),
     Check("horizontal: own data", own_data),
     Check("horizontal: mean", right_mean),

@@ -1,8 +1,10 @@
 """What all methods share: a card that is filled in, and parameters with defaults, bounds and a meaning."""
 
+import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
+from difflib import get_close_matches
 from typing import Any
 
 from fl_attack_bench.errors import UserError
@@ -11,6 +13,8 @@ from fl_attack_bench.testing.finding import Broken, Check, NotApplicable, Subjec
 
 _UNBOUNDED = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 _HUGE = 10**12
+_OURS = "fl_attack_bench."
+_NEAR = 0.8  # similarity, as difflib counts it; upload and uplaod have 0.83
 
 
 class _Foreign:
@@ -51,6 +55,7 @@ def parameters(subject: Subject) -> str:
             raise Broken(f"{field.name} has no default: write {field.name}: ... = ...")
         if not any(f" {field.name}: " in (base.__doc__ or "") for base in cls.__mro__):
             raise Broken(f"the class's docstring does not say what {field.name} is: add it under Args")
+    _typed(subject)
     subject.make()
     adapters = parameter_adapters(cls)
     tried = 0
@@ -63,6 +68,57 @@ def parameters(subject: Subject) -> str:
     if not own:
         raise NotApplicable("it has no parameters")
     return f"{', '.join(field.name for field in own)}; {tried} illegal values refused by name"
+
+
+def _typed(subject: Subject) -> None:
+    """A field without a type is none for Python: nobody could set it, and suites could not sweep it."""
+    known = _inherited(subject.cls)
+    for name, value in vars(subject.cls).items():
+        annotated = name in inspect.get_annotations(subject.cls)
+        if annotated or name in known or name.startswith("_") or type(value) not in (bool, int, float, str):
+            continue
+        raise Broken(
+            f"{name} = {value!r} has no type, so that it is no parameter: write "
+            f"{name}: Annotated[{type(value).__name__}, ...] = {value!r}, or _{name} for a constant"
+        )
+
+
+def verbs(subject: Subject) -> str:
+    """What the class defines in place of a verb is called as the verb is, and no verb's name is misspelt."""
+    known, own = _inherited(subject.cls), []
+    for name, found in vars(subject.cls).items():
+        if name.startswith("_") or not inspect.isfunction(found):
+            continue
+        if name not in known:
+            meant = get_close_matches(name, known, n=1, cutoff=_NEAR)
+            if meant:
+                raise Broken(f"nobody calls {name}: did you mean {meant[0]}? A function of your own is named _{name}")
+            continue
+        _callable(name, found, known[name])
+        own.append(name)
+    return ", ".join(own) or "all by default"
+
+
+def _inherited(cls: type) -> dict[str, Any]:
+    """What the program's own base classes define, by public name."""
+    bases = [base for base in cls.__mro__[1:] if base.__module__.startswith(_OURS)]
+    return {name: value for base in reversed(bases) for name, value in vars(base).items() if not name.startswith("_")}
+
+
+def _callable(name: str, own: Any, verb: Any) -> None:
+    if isinstance(verb, property):
+        raise Broken(f"{name} is read and not called: write @property above it")
+    if not inspect.isfunction(verb):
+        return
+    wanted = inspect.signature(verb).parameters.values()
+    given = [one.name for one in wanted if one.kind is one.POSITIONAL_OR_KEYWORD]
+    keywords = {one.name: None for one in wanted if one.kind is one.KEYWORD_ONLY}
+    try:
+        inspect.signature(own).bind(*given, **keywords)
+    except TypeError as why:
+        raise Broken(
+            f"{name} is called otherwise ({why}): write def {name}({', '.join([*given, *keywords])})"
+        ) from None
 
 
 def _schema(adapter: Any) -> dict[str, Any]:
@@ -136,4 +192,4 @@ def _refused(subject: Subject, name: str, value: Any) -> None:
     raise Broken(f"{name}={value!r} is accepted: leave __post_init__ to the base class, or call it from your own")
 
 
-CHECKS = (Check("method: card", card), Check("method: parameters", parameters))
+CHECKS = (Check("method: card", card), Check("method: parameters", parameters), Check("method: verbs", verbs))

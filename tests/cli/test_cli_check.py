@@ -36,6 +36,14 @@ def test_a_line_a_check_and_status_1_where_one_failed(flab, examined):
     assert examined == [("mine.py", None, {}, testing.Allowance(20, 8))]
 
 
+def test_what_failed_for_the_same_reason_is_told_once(flab, monkeypatch):
+    again = Finding(check="horizontal: bytes", verdict="failed", said=FOUND[1].said)
+    monkeypatch.setattr(testing, "examine", lambda *words: iter([FOUND[1], again, again, FOUND[2], FOUND[2]]))
+    lines = flab("check", "mine.py")[1].splitlines()
+    assert lines[1:3] == ["FAILED  horizontal: bytes         the same"] * 2
+    assert lines[3] == lines[4] == "n/a     horizontal: CUDA          no CUDA device on this machine"
+
+
 def test_status_0_where_none_failed(flab, monkeypatch):
     monkeypatch.setattr(testing, "examine", lambda *words: iter([FOUND[0], FOUND[2]]))
     assert flab("check", "mine.py")[0] == 0

@@ -12,6 +12,7 @@ import pytest
 import vertical_boards
 from PIL import Image
 
+from fl_attack_bench.cli.compare import blocks as parts
 from fl_attack_bench.compare import picture
 from fl_attack_bench.store import Store
 from fl_attack_bench.tracking import Tracker
@@ -149,3 +150,15 @@ def test_bad_input_is_one_line_and_exit_status_2(flab, board, text, message):
     assert err.startswith("flab: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_many_defenses_are_told_in_parts_that_fit_a_screen_each_beside_the_first():
+    for sides in (1, 2, 4, 5, 9):
+        names = [f"d{number}" for number in range(sides)]
+        lines = [("", *names), ("MSE", *(f"{number}.0" for number in range(sides)))]
+        found = list(parts(lines))
+        assert all(len(head) <= 5 and head[1] == "d0" for head, _ in found)
+        assert [name for head, _ in found for name in head[2:]] == names[1:]
+        assert all(
+            [figure[:-2] for figure in figures[1:]] == [name[1:] for name in head[1:]] for head, figures in found
+        )

@@ -124,6 +124,8 @@ def test_failures_are_listed_and_tell_in_the_exit_status(flab, tiny, tmp_path):
     assert lines[2].startswith("  error  t--bad--utility--s0-")
     assert "ValueError: bad <luck>" in lines[2]
     assert "\x1b" not in out
+    assert lines[3].startswith("`flab show CELL --folder there` tells")
+    assert lines[4] == "`flab check ./bad.py` says what to change in a file of your own"
     assert lines[-1] == "next      flab board build --from there"
     records, _ = Store(tmp_path / "there").load()
     assert {record.status for record in records} == {"ok", "error"}

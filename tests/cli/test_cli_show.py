@@ -1,8 +1,11 @@
 """Lists, cards and the doctor."""
 
+from functools import cache
+
 import pytest
 from tiny_suite import MINE
 
+from fl_attack_bench import suite
 from fl_attack_bench.cli.parameters import legal
 
 
@@ -36,7 +39,8 @@ def test_legal_values_in_words(schema, words):
     assert legal(schema) == words
 
 
-def test_everything_that_is_listed_can_be_shown(flab):
+def test_everything_that_is_listed_can_be_shown(flab, monkeypatch):
+    monkeypatch.setattr(suite, "load", cache(suite.load))  # else every name reads every suite
     for what in ("attacks", "defenses", "tasks", "suites", "hardware", "models"):
         status, out, _ = flab("list", what)
         assert status == 0
@@ -91,3 +95,11 @@ def test_the_doctor_names_a_library_that_does_not_fit(flab, monkeypatch):
     assert status == 1
     assert "BROKEN  import torchvision" in out
     assert "install torch and torchvision from the same index" in out
+
+
+def test_a_cell_of_another_run_folder_is_missed_by_name(flab):
+    status, _, err = flab("show", "digits--none--dlg--s0-77e64517a571")
+    assert status == 2
+    assert "no cell 'digits--none--dlg--s0-77e64517a571' in" in err
+    assert "--folder" in err
+    assert len(err) < 300

@@ -46,6 +46,11 @@ def test_a_whole_suite_is_collected(flab, run_folder):
     ]
     assert "git add" in out
     assert "pull request" in out
+    assert "flab submit none --suite whole.yaml, too: no undefended row" in out
+    status, baseline, err = flab("submit", "none", "--suite", "whole.yaml", "--allow-dirty")
+    assert (status, err) == (0, "")
+    assert "undefended row" not in baseline
+    assert "undefended row" not in flab("submit", LABEL, "--suite", "whole.yaml", "--allow-dirty")[1]
     (entry,) = json.loads(manifest.read_text())["cells"]
     assert (place / "records" / f"{entry['cell_id']}.json").is_file()
     assert entry["cell_id"] == record_file(run_folder).parent.name

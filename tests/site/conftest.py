@@ -2,6 +2,7 @@
 
 import shutil
 
+import drawings
 import pytest
 import synthetic
 
@@ -66,7 +67,11 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Outsourced pages without their figures, which take longest."""
-    none = dict.fromkeys(("chances", "cost", "tradeoff"))
-    monkeypatch.setattr("fl_attack_bench.site.pages.Pages._outsourced_figures", lambda *_: none)
-    monkeypatch.setattr("fl_attack_bench.site.pages.Pages._sweeps", lambda *_: [])
+    """Pages without their figures."""
+    drawings.leave_out(monkeypatch)
+
+
+@pytest.fixture
+def tasks_drawn(monkeypatch):
+    """Of the figures those of tracks and tasks alone."""
+    drawings.leave_out_methods(monkeypatch)

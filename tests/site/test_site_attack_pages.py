@@ -4,6 +4,7 @@ import random
 import re
 from collections import defaultdict
 
+import drawings
 import outsourced_records
 import pytest
 import synthetic
@@ -32,12 +33,16 @@ def by_name(records):
 
 def written(records, folder):
     """The pages of the attacks alone, in a folder."""
+    undrawn_pages(records, folder).write_attacks()
+    return folder
+
+
+def undrawn_pages(records, folder):
+    """All pages, yet to be written into a new folder."""
     folder.mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
-        for track in ("_figures", "_vertical_figures", "_outsourced_figures"):
-            patch.setattr(f"fl_attack_bench.site.pages.Pages.{track}", lambda *_: defaultdict(lambda: None))
-        Pages(gathered(records), folder, Gallery({}, folder), "board").write_attacks()
-    return folder
+        drawings.leave_out(patch)
+        return Pages(gathered(records), folder, Gallery({}, folder), "board")
 
 
 def told(record, **changes):
@@ -246,7 +251,7 @@ def test_one_given_by_path_has_a_page_of_its_own_and_is_marked_local(tmp_path):
     texts = {path.name: path.read_text() for path in (tmp_path / "site").glob("attack-*.html")}
     assert len(texts) == 2
     local = attack_pages.path(MethodSpec(name="./dlg.py"))
-    assert [name for name, text in texts.items() if '<span class="mark weak">local</span>' in text] == [local]
+    assert [name for name, text in texts.items() if ">local</span>" in text] == [local]
     assert attack_pages.paths(gathered(made[:1])) == {"dlg": attack_pages.path(MethodSpec(name="dlg"))}
 
 

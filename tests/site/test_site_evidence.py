@@ -64,14 +64,6 @@ def played(where, attacks, defenses=(NONE, NOISE), seeds=1, **fields):
     ]
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Pages without their figures, which take longest."""
-    none = dict.fromkeys(("tradeoff", "cost", "accuracy", "integrity", "objectives"))
-    monkeypatch.setattr("fl_attack_bench.site.pages.Pages._figures", lambda *_: none)
-    monkeypatch.setattr("fl_attack_bench.site.figures.privacy", lambda *_: None)
-
-
 @pytest.mark.usefixtures("undrawn")
 class TestGate:
     """An attack weakened on purpose is shown as too weak, and credits no defense."""
@@ -281,6 +273,7 @@ def test_the_page_says_who_is_attacked(asked, said, tmp_path):
     assert f"<dt>Victims</dt><dd>{said}</dd>" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_eight_attacks_and_fourteen_defenses(tmp_path):
     """Every attack has its column and line, pictures of the weaker ones are folded, and no id stands twice."""
     attacks = [f"idlg[iterations={n}]" for n in range(6)] + [synthetic.LABELS, synthetic.REPRESENTATIONS]

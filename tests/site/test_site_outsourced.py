@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 
+import drawings
 import outsourced_records as made
 import pytest
 import synthetic
@@ -26,7 +27,9 @@ def records():
 def site(records, tmp_path_factory):
     """An outsourced task beside a horizontal and a vertical one."""
     others = [synthetic.record(synthetic.task(victims=4)), vertical_records.record(vertical_records.task())]
-    return built(tmp_path_factory.mktemp("outsourced"), [*records, *others])
+    with pytest.MonkeyPatch.context() as patch:
+        drawings.leave_out_methods(patch)
+        return built(tmp_path_factory.mktemp("outsourced"), [*records, *others])
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +219,7 @@ class TestTaskPage:
         assert told == sum(len(row.no_view) for row in score.outsourced_rows(records))
 
 
+@pytest.mark.usefixtures("tasks_drawn")
 class TestFigures:
     def drawing(self, site, name):
         (found,) = (site / "figures").glob(f"{HERE}*-{name}-light.svg")

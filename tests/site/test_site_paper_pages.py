@@ -1,20 +1,17 @@
 """Pages of papers: which paper a figure is of, and published figures beside those of the records."""
 
 import random
-from collections import defaultdict
 
 import outsourced_records
 import pytest
 import synthetic
 import vertical_records
-from test_site_attack_pages import gathered
+from test_site_attack_pages import gathered, undrawn_pages
 from test_site_board import HOSTILE, contents_of, hostile, parsed
 from test_site_evidence import table
 
 from fl_attack_bench import score
 from fl_attack_bench.site import attack_pages, formats, paper_pages, references
-from fl_attack_bench.site.pages import Pages
-from fl_attack_bench.site.pictures import Gallery
 
 DLG, SOTERIA = "https://arxiv.org/abs/1906.08935", "https://arxiv.org/abs/2012.06043"
 NOISE = "gaussian_noise[scale=0.01]"
@@ -37,11 +34,7 @@ PUBLISHED = [
 
 def written(records, folder):
     """The pages of the papers alone, in a folder."""
-    folder.mkdir(parents=True)
-    with pytest.MonkeyPatch.context() as patch:
-        for track in ("_figures", "_vertical_figures", "_outsourced_figures"):
-            patch.setattr(f"fl_attack_bench.site.pages.Pages.{track}", lambda *_: defaultdict(lambda: None))
-        Pages(gathered(records), folder, Gallery({}, folder), "board").write_papers()
+    undrawn_pages(records, folder).write_papers()
     return folder
 
 

@@ -86,6 +86,31 @@ class TestSources:
         assert out.startswith(f"{len(held)} records: ")
         assert (tmp_path / "site" / "records.json").read_text().count("2099-") == 1
 
+    def test_a_board_is_built_again_from_the_records_that_it_offers(self, flab, place, tmp_path):
+        assert flab("board", "build", "--from", "results", "--out", "first")[0] == 0
+        status, out, _ = flab("board", "build", "--from", "first/records.json", "--out", "second")
+        assert (status, out.split()[0]) == (0, "2")
+        for name in ("data.csv", "attacks.csv", "records.json", "feed.xml"):
+            first = (tmp_path / "first" / name).read_text().replace("; self-reported", "")
+            assert first == (tmp_path / "second" / name).read_text(), name
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("{", "Expecting property name"),
+            ("{}", "no list of records"),
+            ("[" * 100_000, "recursion"),
+            ("[1, {}]", "no records"),
+            ("\xff", "decode"),
+        ],
+    )
+    def test_what_holds_no_records_is_refused_in_one_line(self, flab, tmp_path, text, message):
+        (tmp_path / "records.json").write_text(text, encoding="latin-1")
+        status, _, err = flab("board", "build", "--from", "records.json")
+        assert status == 2
+        assert message in err.splitlines()[-1]
+        assert "Traceback" not in err
+
     @pytest.mark.parametrize("code", ["http://example.org/{path}", "javascript:alert(1)", "x"])
     def test_sources_are_linked_by_https_only(self, flab, code):
         status, _, err = flab("board", "build", "--code", code)

@@ -65,6 +65,30 @@ RAISES = """
     def upload(self, update, client):
         raise KeyError("nothing here")
 """
+BARE = """
+    def upload(self, update, client):
+        return update.flat
+"""
+NOTHING = """
+    def upload(self, update, client):
+        Payload.dense(update.flat)
+"""
+CUT = """
+    def upload(self, update, client):
+        return Payload.dense(update.flat[:10])
+"""
+MISSPELT = """
+    def uplaod(self, update, client):
+        return Payload.dense(update.flat)
+"""
+DROPPED = """
+    def upload(self, update):
+        return Payload.dense(update.flat)
+"""
+CALLED = """
+    def steps(self):
+        return ("update",)
+"""
 NAN = """
     def upload(self, update, client):
         return Payload.dense(update.flat / 0 * 0)

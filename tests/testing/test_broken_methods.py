@@ -40,7 +40,7 @@ def failed(folder: Path, text: str) -> dict[str, str]:
 def test_a_defense_that_does_nothing_wrong_fails_no_check(tmp_path: Path) -> None:
     found = examined(tmp_path, broken.horizontal(""))
     assert {one.verdict for name, one in found.items() if "CUDA" not in name} == {"passed"}
-    assert len(found) == 10
+    assert len(found) == 12
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,12 @@ def test_a_defense_that_does_nothing_wrong_fails_no_check(tmp_path: Path) -> Non
         (broken.SHORT, "horizontal: mean", "shape (3,)"),
         (broken.CALLED_EXACT, "horizontal: exact entries", "1234 of 1234 entries"),
         (broken.NO_STATE, "horizontal: reading", "values of shape (3,)"),
+        (broken.BARE, "horizontal: upload", "upload returns a Tensor: write return Payload.dense(...)"),
+        (broken.NOTHING, "horizontal: upload", "upload returns a NoneType"),
+        (broken.CUT, "horizontal: upload", "10 entries of an update that has 1234"),
+        (broken.MISSPELT, "method: verbs", "nobody calls uplaod: did you mean upload?"),
+        (broken.DROPPED, "method: verbs", "write def upload(self, update, client)"),
+        (broken.CALLED, "method: verbs", "steps is read and not called"),
     ],
 )
 def test_a_horizontal_defense(tmp_path: Path, text: str, check: str, said: str) -> None:
@@ -119,6 +125,7 @@ def test_a_passive_attack(tmp_path: Path, change: str, said: str) -> None:
         (broken.parametrised("scale: float = 1.0"), "method: parameters", "scale admits every number"),
         (broken.parametrised("size: Annotated[int, Ge(0)] = 1"), "method: parameters", "does not say what size is"),
         (broken.parametrised("scale: object = 1.0"), "method: parameters", "is accepted"),
+        (broken.parametrised("step = 0.5"), "method: parameters", "write step: Annotated[float, ...] = 0.5"),
         (
             broken.parametrised("scale: Annotated[float, Gt(0)] = 1.0\n    def __post_init__(self): pass"),
             "method: parameters",

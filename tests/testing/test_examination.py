@@ -21,11 +21,11 @@ def test_one_that_never_ends_is_stopped_and_what_follows_is_not_tried(tmp_path: 
     found = list(testing.examine(written(tmp_path, broken.ENDLESS), allowance=BRIEF))
     verdicts = {one.check: one.verdict for one in found}
     assert list(verdicts)[:3] == ["method: file", "method: card", "method: parameters"]
-    assert verdicts.pop("horizontal: same seed") == "failed"
-    assert list(verdicts.values()) == ["passed"] * 3 + ["not applicable"] * 7
+    assert verdicts.pop("horizontal: upload") == "failed"
+    assert list(verdicts.values()) == ["passed"] * 4 + ["not applicable"] * 8
     said = {one.check: one.said for one in found}
-    assert said["horizontal: same seed"] == "did not end within 6 s: make it faster, or allow more by --seconds"
-    assert said["horizontal: CPU"] == "not run, as 'horizontal: same seed' brought its process down"
+    assert said["horizontal: upload"] == "did not end within 6 s: make it faster, or allow more by --seconds"
+    assert said["horizontal: CPU"] == "not run, as 'horizontal: upload' brought its process down"
 
 
 def test_one_that_does_not_import_is_one_failed_check(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_one_that_does_not_import_is_one_failed_check(tmp_path: Path) -> None:
 def test_one_that_ends_its_process_is_told_from_one_that_fails(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="does not keep its contract") as raised:
         testing.verify(written(tmp_path, broken.DIES))
-    assert str(raised.value).splitlines()[1:] == ["horizontal: same seed: worker exited with status 3"]
+    assert str(raised.value).splitlines()[1:] == ["horizontal: upload: worker exited with status 3"]
 
 
 @pytest.mark.parametrize(("name", "said"), [("nothing.py", "does not exist"), ("gradient_noize", "gradient_noise")])
