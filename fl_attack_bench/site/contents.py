@@ -18,6 +18,7 @@ from fl_attack_bench.site import formats
 from fl_attack_bench.suite import MethodSpec
 
 MAX_PACKAGES = 12
+TESTED = ("scored", "integrity")  # verdicts of rows that hold a figure of an attack that counts
 STANDINGS = ("self-reported", "re-run")  # the weaker first
 R = TypeVar("R", bound=BoardRow)
 
@@ -298,8 +299,10 @@ def _labels(pages: Iterable[TaskPage[R]]) -> list[tuple[str, str]]:
 
 
 def _ordered(pages: Iterable[TaskPage[R]]) -> tuple[R, ...]:
-    """All their rows, in the order in which tables show them."""
-    return tuple(row for page in pages for scene in page.scenes for row in scene.rows)
+    """All their rows, in the order in which tables show them: where something was tested first, then the other tasks."""
+    scenes = [scene for page in pages for scene in page.scenes]
+    scenes.sort(key=lambda scene: not any(row.verdict in TESTED for row in scene.rows))
+    return tuple(row for scene in scenes for row in scene.rows)
 
 
 def _of(defense: str, rows: Iterable[R]) -> tuple[R, ...]:

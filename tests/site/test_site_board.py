@@ -165,6 +165,14 @@ def test_a_gap_by_skipping_and_a_diverged_training_are_shown(tmp_path):
     assert text.count('<span class="why">training diverged</span>') == 1
 
 
+def test_tasks_on_which_an_attack_works_come_first(tmp_path):
+    weak, works = synthetic.task("a-weak", victims=4), synthetic.task("b-works", victims=4)
+    made = [synthetic.record(weak, one, blind=60.0) for one in synthetic.DEFENSES[:2]]
+    made += [synthetic.record(works, one) for one in synthetic.DEFENSES[:2]]
+    page = built(made, tmp_path / "site")
+    assert re.findall(r'<tr[^>]* data-task="([^"]+)"', page) == ["b-works"] * 2 + ["a-weak"] * 2
+
+
 def test_no_records_at_all(tmp_path):
     index = build([], {}, tmp_path / "site")
     assert "No records yet" in index.read_text()
