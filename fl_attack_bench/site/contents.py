@@ -299,7 +299,7 @@ def _labels(pages: Iterable[TaskPage[R]]) -> list[tuple[str, str]]:
 
 
 def _ordered(pages: Iterable[TaskPage[R]]) -> tuple[R, ...]:
-    """All their rows, in the order in which tables show them: where something was tested first, then the other tasks."""
+    """All their rows in the order in which tables show them: where something was tested first, then the others."""
     scenes = [scene for page in pages for scene in page.scenes]
     scenes.sort(key=lambda scene: not any(row.verdict in TESTED for row in scene.rows))
     return tuple(row for scene in scenes for row in scene.rows)
