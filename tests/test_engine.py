@@ -7,7 +7,7 @@ from fl_attack_bench import __version__, engine
 
 PACKAGE = Path(engine.__file__).parent
 # Sees to it that input is sound and results are kept; no number depends on how.
-PLUMBING = {"errors", "record", "registry", "safe_yaml", "schema", "engine", "notation"}
+PLUMBING = {"conditions", "errors", "record", "registry", "safe_yaml", "schema", "engine", "notation"}
 
 
 def imported(path: Path) -> set[str]:

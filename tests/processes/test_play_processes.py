@@ -21,9 +21,11 @@ from fl_attack_bench.processes.supervisor import PartyFailed
 
 @pytest.fixture
 def nobody_left():
-    """No process that was started here is alive behind the test."""
+    """No process that the test started is alive behind it; another test's browser may be."""
+    before = set(psutil.Process().children(recursive=True))
     yield
-    assert [child.cmdline() for child in psutil.Process().children(recursive=True)] == []
+    left = [child for child in psutil.Process().children(recursive=True) if child not in before]
+    assert [child.cmdline() for child in left] == []
 
 
 def test_processes_do_what_one_process_does(sums, nobody_left):
